@@ -1,0 +1,35 @@
+/** The contract of a bag: the feature vectors of one slide's patches, where the patches lie, and what they came from. */
+import type { Level0Px, Mpp, MppSource } from '../units.ts';
+
+/** How the rows of a bag are ordered. Declared when a bag is made, never inherited from a file. */
+export type RowOrder = 'row-major' | 'column-major' | 'snake' | 'hilbert' | `window-${number}` | 'unknown';
+
+export interface BagMeta {
+  readonly slideId: string;
+  /** `sha256:…` of the slide, or `head:…` (size, time and head) for huge files. */
+  readonly slideHash: string;
+  /** Micrometres per level-0 pixel. */
+  readonly mpp: Mpp | null;
+  readonly mppSource: MppSource;
+  /** Micrometres per pixel of the patches as the encoder saw them. */
+  readonly patchMpp: Mpp | null;
+  /** Side of a patch as the encoder saw it. */
+  readonly patchPx: number;
+  /** Side of a patch on the slide. */
+  readonly patchLevel0Px: Level0Px;
+  readonly encoder: string;
+  readonly order: RowOrder;
+  /** Version of the program that wrote the bag. */
+  readonly version: string;
+}
+
+export interface Bag {
+  readonly meta: BagMeta;
+  /** Number of instances (patches). */
+  readonly count: number;
+  readonly dimension: number;
+  /** count x dimension, row by row. */
+  readonly features: Float32Array;
+  /** count x 2, level-0 px of each patch's top-left corner (x, y); null when the file had none. */
+  readonly coords: Int32Array | null;
+}
