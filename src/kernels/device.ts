@@ -30,6 +30,8 @@ export interface Device {
   readonly name: string;
   /** Largest storage in bytes that one `create` can give. */
   readonly maxStorageBytes: number;
+  /** The scan saves its state at the start of every so many segments, for the backward pass. */
+  readonly scanChunk: number;
   /** Allocates. Contents are undefined. Throws a UserError when the memory is not there. */
   create(length: number): Storage;
   /** Copies data into storage at `offset` elements, in order with the kernels. */
