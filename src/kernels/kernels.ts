@@ -60,14 +60,45 @@ export const kernels = {
    * the last token of each bag. carries (ceil(segments / device.scanChunk), D, N): f before each chunk, for the backward pass.
    */
   selectiveScan: {
-    views: ['u', 'delta', 'A', 'B', 'C', 'skip?', 'z?', 'deltaBias?', 'segments:i32', 'stateIn?', '>y', '>carries?', '>stateOut?'],
+    views: [
+      'u',
+      'delta',
+      'A',
+      'B',
+      'C',
+      'skip?',
+      'z?',
+      'deltaBias?',
+      'segments:i32',
+      'stateIn?',
+      '>y',
+      '>carries?',
+      '>stateOut?',
+    ],
     params: ['D', 'L', 'N', 'segmentCount', 'longestSegment', 'local', 'softplus'],
   },
   /** §5. du, ddelta, dz, dB, dC are overwritten; dA, dskip, ddeltaBias are added to. */
   selectiveScanBackward: {
     views: [
-      'u', 'delta', 'A', 'B', 'C', 'skip?', 'z?', 'deltaBias?', 'segments:i32', 'carries', 'dy',
-      '>du', '>ddelta', '+dA', '>dB', '>dC', '+dskip?', '>dz?', '+ddeltaBias?',
+      'u',
+      'delta',
+      'A',
+      'B',
+      'C',
+      'skip?',
+      'z?',
+      'deltaBias?',
+      'segments:i32',
+      'carries',
+      'dy',
+      '>du',
+      '>ddelta',
+      '+dA',
+      '>dB',
+      '>dC',
+      '+dskip?',
+      '>dz?',
+      '+ddeltaBias?',
     ],
     params: ['D', 'L', 'N', 'segmentCount', 'longestSegment', 'local', 'softplus'],
   },
@@ -119,7 +150,18 @@ export const kernels = {
    */
   adam: {
     views: ['+w', 'g', '+m', '+v', 'squaredNorm?'],
-    params: ['n', 'lr:f32', 'beta1:f32', 'beta2:f32', 'eps:f32', 'decay:f32', 'correction1:f32', 'correction2:f32', 'decoupled', 'maxNorm:f32'],
+    params: [
+      'n',
+      'lr:f32',
+      'beta1:f32',
+      'beta2:f32',
+      'eps:f32',
+      'decay:f32',
+      'correction1:f32',
+      'correction2:f32',
+      'decoupled',
+      'maxNorm:f32',
+    ],
   },
   /** w -= lr (g + decay w) */
   sgd: { views: ['+w', 'g'], params: ['n', 'lr:f32', 'decay:f32'] },

@@ -1,0 +1,167 @@
+/**
+ * One scan direction of a Mamba block between in_proj and out_proj (mamba-block.md), as one op:
+ * conv + SiLU, the projections to delta, B and C, the scan and its gate.
+ *
+ * One op rather than four, because the way back computes the convolution and delta again instead of keeping them:
+ * of the (E, L) tensors only xz and the output stay in memory.
+ */
+import { runConv1d, runConv1dBackward } from './conv1d.ts';
+import { activations } from './kernels.ts';
+import { product } from './matmul.ts';
+import { zeroedSlot } from './norm.ts';
+import { createCarries, runScan, runScanBackward, type ScanInputs } from './selective-scan.ts';
+import type { SegmentLength, Sequence } from './sequence.ts';
+import type { Tape } from './tape.ts';
+import { type Tensor, tensor } from './tensor.ts';
+
+export interface BranchWeights {
+  /** (E, 1, W) and (E) */
+  readonly convWeight: Tensor;
+  readonly convBias: Tensor | null;
+  /** (R + 2N, E): rows for dt, then B, then C */
+  readonly xProj: Tensor;
+  /** (E, R) and (E); the bias is added inside the scan */
+  readonly dtProj: Tensor;
+  readonly dtBias: Tensor;
+  /** (E, N) */
+  readonly ALog: Tensor;
+  /** (E) */
+  readonly D: Tensor;
+}
+
+/** What one piece of a bag hands to the next: the last tokens before the convolution (E, W-1), and the scan's state (1, E, N). */
+export interface BranchCarry {
+  tail: Tensor;
+  state: Tensor;
+}
+
+export interface BranchOptions {
+  readonly K: SegmentLength;
+  readonly reversed?: boolean;
+  /** Streaming inference: read, then replaced by the carry after this piece. */
+  readonly carry?: BranchCarry | null;
+}
+
+/** xz (2E, L), rows of x' then rows of z, to y (E, L). */
+export function mambaBranch(
+  tape: Tape,
+  xz: Tensor,
+  w: BranchWeights,
+  sequence: Sequence,
+  options: BranchOptions,
+): Tensor {
+  const L = xz.shape[1]!;
+  const [E, N] = [w.ALog.shape[0]!, w.ALog.shape[1]!];
+  const R = w.dtProj.shape[1]!;
+  const reversed = options.reversed ?? false;
+  const x = tensor(xz.storage, xz.offset, [E, L]);
+  const z = tensor(xz.storage, xz.offset + E * L, [E, L]);
+  const segments = sequence.segments(options.K, reversed);
+
+  const A = tape.create([E, N]);
+  tape.run('activation', [w.ALog, A], [A.length, NEG_EXP]);
+  const rows = tape.create([R + 2 * N, L]);
+  const dt = tensor(rows.storage, rows.offset, [R, L]);
+  const B = tensor(rows.storage, rows.offset + R * L, [N, L]);
+  const C = tensor(rows.storage, rows.offset + (R + N) * L, [N, L]);
+  const scanInputs = (u: Tensor, delta: Tensor): ScanInputs => ({ u, delta, z, A, B, C, D: w.D, deltaBias: w.dtBias });
+  const convolve = (): Tensor => {
+    const u = tape.create([E, L]);
+    runConv1d(
+      tape,
+      x,
+      w.convWeight,
+      w.convBias,
+      sequence,
+      { silu: true, reversed, tail: options.carry?.tail ?? null },
+      u,
+    );
+    return u;
+  };
+  const project = (): Tensor => {
+    const delta = tape.create([E, L]);
+    product(tape, w.dtProj, dt, null, delta, { m: E, n: L, k: R, transA: false, transB: false, accumulate: 0 });
+    return delta;
+  };
+
+  const u = convolve();
+  product(tape, w.xProj, u, null, rows, { m: R + 2 * N, n: L, k: E, transA: false, transB: false, accumulate: 0 });
+  const delta = project();
+  const y = tape.create([E, L], xz.needsGradient || w.xProj.needsGradient);
+  const inputs = scanInputs(u, delta);
+  const carries = tape.training ? createCarries(tape, inputs, segments) : null;
+  const stateOut = options.carry ? tape.create(options.carry.state.shape) : null;
+  const scanOptions = { K: options.K, reversed, stateIn: options.carry?.state ?? null, stateOut };
+  runScan(tape, inputs, sequence, segments, scanOptions, y, carries);
+  if (options.carry && stateOut) advance(tape, options.carry, x, stateOut, reversed);
+  tape.discard(u);
+  tape.discard(delta);
+
+  tape.record([y], carries ? [A, rows, carries] : [A, rows], () => {
+    const dy = tape.gradientOf(y)!;
+    const u = convolve();
+    const delta = project();
+    const dxz = tape.gradientSlot(xz);
+    const target = dxz.accumulate ? tape.create(xz.shape) : dxz.view;
+    const dz = tensor(target.storage, target.offset + E * L, [E, L]);
+    const du = tape.create([E, L]);
+    const ddelta = tape.create([E, L]);
+    const drows = tape.create([R + 2 * N, L]);
+    const window = (row: number, count: number) => tensor(drows.storage, drows.offset + row * L, [count, L]);
+    const ddt = window(0, R);
+    const dA = tape.zeros([E, N]);
+    runScanBackward(tape, scanInputs(u, delta), segments, { K: options.K, reversed }, carries!, dy, {
+      u: du,
+      delta: ddelta,
+      z: dz,
+      A: dA,
+      B: window(R, N),
+      C: window(R + N, N),
+      D: zeroedSlot(tape, w.D),
+      deltaBias: zeroedSlot(tape, w.dtBias),
+    });
+    tape.discard(delta);
+    tape.run('activationBackward', [w.ALog, A, dA, zeroedSlot(tape, w.ALog)], [A.length, NEG_EXP, 1]);
+    tape.discard(dA);
+    product(tape, ddelta, dt, null, zeroedSlot(tape, w.dtProj), {
+      m: E,
+      n: R,
+      k: L,
+      transA: false,
+      transB: true,
+      accumulate: 1,
+    });
+    product(tape, w.dtProj, ddelta, null, ddt, { m: R, n: L, k: E, transA: true, transB: false, accumulate: 0 });
+    tape.discard(ddelta);
+    product(tape, drows, u, null, zeroedSlot(tape, w.xProj), {
+      m: R + 2 * N,
+      n: E,
+      k: L,
+      transA: false,
+      transB: true,
+      accumulate: 1,
+    });
+    product(tape, w.xProj, drows, null, du, { m: E, n: L, k: R + 2 * N, transA: true, transB: false, accumulate: 1 });
+    tape.discard(drows);
+    tape.discard(u);
+    const dx = tensor(target.storage, target.offset, [E, L]);
+    runConv1dBackward(tape, x, w.convWeight, w.convBias, sequence, { silu: true, reversed }, du, dx, 0);
+    tape.discard(du);
+    if (dxz.accumulate) {
+      tape.run('add', [dxz.view, target, dxz.view], [target.length, 1, 1]);
+      tape.discard(target);
+    }
+  });
+  return y;
+}
+
+const NEG_EXP = activations.indexOf('negExp');
+
+function advance(tape: Tape, carry: BranchCarry, x: Tensor, state: Tensor, reversed: boolean): void {
+  const tail = tape.create(carry.tail.shape);
+  tape.run('convTail', [x, carry.tail, tail], [x.shape[0]!, x.shape[1]!, tail.shape[1]! + 1, Number(reversed)]);
+  tape.discard(carry.tail);
+  tape.discard(carry.state);
+  carry.tail = tail;
+  carry.state = state;
+}

@@ -1,0 +1,94 @@
+/**
+ * Packed bags as the scan and the convolution see them: where bags start, and how they are cut into segments.
+ * lbmamba-scan.md §3 (segments count from a bag's first token in scan order) and §4 (packing).
+ */
+import type { Tape } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/** Segment length of the local backward scan: a number, `auto` (by the bag's length, as the original), 0 or 1: forward only. */
+export type SegmentLength = number | 'auto';
+
+/** Token count of the segments that a forward-only scan is cut into; it does not change the result. */
+const PLAIN_SEGMENT = 16;
+
+export const FIRST_OF_BAG = 1;
+export const LAST_OF_BAG = 2;
+export const REVERSED = 4;
+
+/** K of the original CUDA code on NVIDIA cards, which is what published weights were trained with. */
+export function autoSegmentLength(tokens: number): number {
+  return tokens <= 128 ? 4 : tokens <= 256 ? 8 : 16;
+}
+
+/** A run of bags, one after another, that are computed each as if alone. */
+export class Sequence {
+  readonly #cache = new Map<string, Segments>();
+  #offsets: Tensor | null = null;
+
+  constructor(
+    readonly tape: Tape,
+    /** Row at which each bag starts, and the total: `[0, 37, 74]`. */
+    readonly offsets: readonly number[],
+  ) {
+    for (let i = 1; i < offsets.length; i++) {
+      if (!((offsets[i] as number) >= (offsets[i - 1] as number))) throw new Error(`bag offsets fall: ${offsets}`);
+    }
+  }
+
+  get tokens(): number {
+    return this.offsets.at(-1) ?? 0;
+  }
+
+  get bags(): number {
+    return this.offsets.length - 1;
+  }
+
+  /** The offsets on the device. */
+  get offsetsOnDevice(): Tensor {
+    this.#offsets ??= this.tape.keep(this.tape.constant(Int32Array.from(this.offsets), [this.offsets.length]));
+    return this.#offsets;
+  }
+
+  segments(K: SegmentLength, reversed: boolean): Segments {
+    const key = `${K} ${reversed}`;
+    let segments = this.#cache.get(key);
+    if (!segments) {
+      const table = cutSegments(this.offsets, K, reversed);
+      const count = table.length / 4;
+      let longest = 1;
+      for (let i = 1; i < table.length; i += 4) longest = Math.max(longest, table[i] as number);
+      segments = {
+        table: this.tape.keep(this.tape.constant(table, [count, 4])),
+        count,
+        longest,
+        local: K === 'auto' || K > 1 ? 1 : 0,
+      };
+      this.#cache.set(key, segments);
+    }
+    return segments;
+  }
+}
+
+export interface Segments {
+  /** (count, 4) i32: first token, token count, flags, bag; in scan order. */
+  readonly table: Tensor;
+  readonly count: number;
+  readonly longest: number;
+  readonly local: 0 | 1;
+}
+
+export function cutSegments(offsets: readonly number[], K: SegmentLength, reversed: boolean): Int32Array {
+  const rows: number[] = [];
+  for (let bag = 0; bag + 1 < offsets.length; bag++) {
+    const start = offsets[bag] as number;
+    const end = offsets[bag + 1] as number;
+    const chosen = K === 'auto' ? autoSegmentLength(end - start) : K;
+    const length = chosen > 1 ? chosen : PLAIN_SEGMENT;
+    for (let p = 0; p < end - start; p += length) {
+      const count = Math.min(length, end - start - p);
+      const flags = (p === 0 ? FIRST_OF_BAG : 0) | (p + count === end - start ? LAST_OF_BAG : 0);
+      rows.push(reversed ? end - 1 - p : start + p, count, flags | (reversed ? REVERSED : 0), bag);
+    }
+  }
+  return Int32Array.from(rows);
+}
