@@ -1,0 +1,185 @@
+/**
+ * Reads a run folder as the viewer needs it: what each slide came to, and what went wrong, in sentences.
+ *
+ * A run may be going on, interrupted or damaged: one unreadable file costs its own slide a sentence, never the list.
+ */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { messageOf, UserError } from '../errors.ts';
+import type { PredictionResult, RunResult, SlideResult } from '../mil/result.ts';
+import type { SlideStatus } from './api.ts';
+
+export interface SlideRecord {
+  /** Name of the slide's folder, or what failures.csv calls a slide that never got one. */
+  readonly id: string;
+  /** The slide's folder; null when there is none. */
+  readonly folder: string | null;
+  readonly status: SlideStatus;
+  readonly patient: string | null;
+  readonly slide: SlideResult | null;
+  readonly prediction: PredictionResult | null;
+  readonly warnings: readonly string[];
+}
+
+export interface RunRecord {
+  readonly name: string;
+  /** `run.json`; null when it is missing or damaged, which `warnings` then says. */
+  readonly result: RunResult | null;
+  readonly warnings: readonly string[];
+  readonly slides: ReadonlyMap<string, SlideRecord>;
+}
+
+/**
+ * Reads everything but pixels and bags.
+ * @throws UserError `not-a-run` when the folder is missing or holds neither run.json nor slides.
+ */
+export async function readRunFolder(runDir: string): Promise<RunRecord> {
+  const folder = resolve(runDir);
+  const ids = await slideFolders(folder);
+  const hasRunJson = await exists(join(folder, 'run.json'));
+  if (ids.length === 0 && !hasRunJson) {
+    throw new UserError(
+      'not-a-run',
+      `${runDir} is not a run: it has neither a run.json nor a slides folder.`,
+      'Give the folder that `lamina run … --out` wrote.',
+    );
+  }
+  const run = await readJson<RunResult>(join(folder, 'run.json'), ['version', 'startedAt']);
+  const summary = await readTable(join(folder, 'summary.csv'));
+  const failures = await readTable(join(folder, 'failures.csv'));
+  const patients = new Map(summary.map((row) => [row.slide, row.patient || null]));
+
+  const slides = new Map<string, SlideRecord>();
+  for (const id of ids) {
+    const failed = failures.filter((row) => row.slide === id);
+    slides.set(id, await readSlide(id, join(folder, 'slides', id), patients.get(id) ?? null, failed));
+  }
+  for (const row of failures) {
+    if (row.slide && !slides.has(row.slide)) slides.set(row.slide, neverStarted(row.slide, failures, patients));
+  }
+  return { name: basename(folder), result: run.value, warnings: run.problem ? [run.problem] : [], slides };
+}
+
+async function slideFolders(run: string): Promise<string[]> {
+  const entries = await readdir(join(run, 'slides'), { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map((entry) => entry.name)
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+}
+
+type Row = Readonly<Record<string, string>>;
+
+async function readSlide(
+  id: string,
+  folder: string,
+  patient: string | null,
+  failures: readonly Row[],
+): Promise<SlideRecord> {
+  const slide = await readJson<SlideResult>(join(folder, 'slide.json'), ['source', 'hash', 'width', 'height', 'patch']);
+  const prediction = await readJson<PredictionResult>(join(folder, 'prediction.json'), [
+    'model',
+    'classes',
+    'probabilities',
+    'prediction',
+  ]);
+  const foreign =
+    slide.value && prediction.value && prediction.value.slideHash !== slide.value.hash
+      ? `The prediction of ${id} belongs to another slide (${prediction.value.slideHash}, this one is ${slide.value.hash}) and is not shown. Run the slide again.`
+      : null;
+  const status: SlideStatus = failures.length > 0 ? 'failed' : prediction.value && !foreign ? 'done' : 'unfinished';
+  const missing = status === 'unfinished' && !prediction.damaged && !foreign;
+  return {
+    id,
+    folder,
+    status,
+    patient,
+    slide: slide.value,
+    prediction: foreign ? null : prediction.value,
+    warnings: [
+      ...failures.map(failureSentence),
+      ...(slide.problem && failures.length === 0 ? [slide.problem] : []),
+      ...(prediction.damaged && prediction.problem ? [prediction.problem] : []),
+      ...(foreign ? [foreign] : []),
+      ...(missing
+        ? ['This slide has no prediction yet. If the run was interrupted, start it again to finish it.']
+        : []),
+      ...(slide.value?.warnings ?? []),
+    ],
+  };
+}
+
+function neverStarted(id: string, failures: readonly Row[], patients: ReadonlyMap<string | undefined, string | null>) {
+  return {
+    id,
+    folder: null,
+    status: 'failed' as const,
+    patient: patients.get(id) ?? null,
+    slide: null,
+    prediction: null,
+    warnings: failures.filter((row) => row.slide === id).map(failureSentence),
+  };
+}
+
+function failureSentence(row: Row): string {
+  const stage = row.stage ? `Failed at ${row.stage}: ` : 'Failed: ';
+  return `${stage}${row.message || row.code || 'no reason was written'} ${row.hint ?? ''}`.trim();
+}
+
+interface JsonFile<T> {
+  readonly value: T | null;
+  readonly problem: string | null;
+  /** The file is there but is not what it should be. */
+  readonly damaged: boolean;
+}
+
+async function readJson<T>(path: string, required: readonly (keyof T & string)[]): Promise<JsonFile<T>> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    return { value: null, problem: `${basename(path)} cannot be read: ${messageOf(error)}.`, damaged: false };
+  }
+  try {
+    const value = JSON.parse(text) as T | null;
+    const lacks = required.filter((name) => typeof value !== 'object' || value === null || value[name] === undefined);
+    if (lacks.length === 0) return { value, problem: null, damaged: false };
+    return { value: null, problem: damaged(path, `it lacks ${lacks.join(', ')}`), damaged: true };
+  } catch (error) {
+    return { value: null, problem: damaged(path, messageOf(error)), damaged: true };
+  }
+}
+
+function damaged(path: string, why: string): string {
+  return `${basename(path)} is damaged (${why}). Run the slide again.`;
+}
+
+async function readTable(path: string): Promise<Row[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const [head = [], ...lines] = parseCsv(text);
+  return lines.map((line) => Object.fromEntries(head.map((name, i) => [name, line[i] ?? ''])));
+}
+
+/** Comma-separated values as RFC 4180 has them: quotes, doubled quotes, line breaks within quotes. */
+export function parseCsv(text: string): string[][] {
+  const lines: string[][] = [];
+  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
+  let line: string[] = [];
+  while (field.lastIndex < text.length) {
+    const match = field.exec(text);
+    if (!match) break;
+    line.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
+    if (match[3] === ',' && field.lastIndex < text.length) continue;
+    if (match[3] === ',') line.push('');
+    lines.push(line);
+    line = [];
+  }
+  return lines;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
