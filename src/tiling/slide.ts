@@ -28,10 +28,25 @@ export interface Raster {
   readonly data: Uint8Array;
 }
 
+/** An opaque picture: RGB, 8 bits, row by row. */
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array;
+}
+
 /** A stored tile as it lies in the file, ready for a browser when `mime` is a picture type that browsers read. */
 export interface StoredTile {
   readonly bytes: Uint8Array;
   readonly mime: 'image/jpeg' | 'image/jp2' | 'application/octet-stream';
+}
+
+/** A stored tile that could not be read or decoded: a hole in the slide, not the end of it. */
+export interface BadTile {
+  readonly level: number;
+  readonly column: number;
+  readonly row: number;
+  readonly reason: string;
 }
 
 export interface Slide {
@@ -48,11 +63,34 @@ export interface Slide {
   readonly properties: Readonly<Record<string, string>>;
   /** Names of associated images: `thumbnail`, `label`, `macro`. */
   readonly associated: readonly string[];
+  /** The bad tiles met so far, each once. */
+  readonly unreadable: readonly BadTile[];
 
-  /** Pixels of one level. The rectangle may hang over the edge; what lies outside has alpha 0. */
-  readRegion(x: Level0Px, y: Level0Px, level: number, width: LevelPx, height: LevelPx, signal?: AbortSignal): Promise<Raster>;
-  /** One stored tile, decoded; edge tiles are cut to the level's size. Null if the file marks the tile as empty. */
+  /** Pixels of one level. The rectangle may hang over the edge; what lies outside, and a bad tile, has alpha 0. */
+  readRegion(
+    x: Level0Px,
+    y: Level0Px,
+    level: number,
+    width: LevelPx,
+    height: LevelPx,
+    signal?: AbortSignal,
+  ): Promise<Raster>;
+  /**
+   * One stored tile, decoded; edge tiles are cut to the level's size. Null if the file marks the tile as empty.
+   * @throws UserError `unreadable-tile`
+   */
   readTile(level: number, column: number, row: number, signal?: AbortSignal): Promise<Raster | null>;
+  /**
+   * As `readTile`, without alpha: the fast path of the patch stream.
+   * @param into shared memory of at least width x height x 3 bytes to decode into; `data` is then a view of it.
+   */
+  readTileRgb(
+    level: number,
+    column: number,
+    row: number,
+    signal?: AbortSignal,
+    into?: SharedArrayBuffer,
+  ): Promise<RgbImage | null>;
   /** One stored tile as encoded bytes, with tables and colour marker spliced in so that it stands alone; null if it cannot. */
   readStoredTile(level: number, column: number, row: number, signal?: AbortSignal): Promise<StoredTile | null>;
   readAssociated(name: string): Promise<Raster>;

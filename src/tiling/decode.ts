@@ -1,0 +1,198 @@
+/** Encoded tile in, RGB pixels out. Runs in the decoder threads; knows nothing of slides. */
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { inflateSync } from 'node:zlib';
+import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
+import createOpenJpeg from '@cornerstonejs/codec-openjpeg/decodewasmjs';
+import { decodeLzw } from './lzw.ts';
+import { decodePackBits } from './packbits.ts';
+import type { TileEncoding } from './tile-encoding.ts';
+
+/** Decoded samples: interleaved, `samples` per pixel, 8 bits. */
+interface Samples {
+  readonly width: number;
+  readonly height: number;
+  readonly samples: number;
+  readonly data: Uint8Array;
+}
+
+/**
+ * The top-left `width` x `height` pixels of a tile as RGB, into `target` (width x height x 3 bytes).
+ *
+ * @throws Error if the bytes are damaged or hold another size than the encoding says; nothing larger than that is ever allocated.
+ */
+export async function decodeTile(
+  bytes: Uint8Array,
+  encoding: TileEncoding,
+  width: number,
+  height: number,
+  target: Uint8Array,
+): Promise<void> {
+  const decoded = await decodeSamples(bytes, encoding, height);
+  if (decoded.width < width || decoded.height < height) {
+    throw new Error(`holds ${decoded.width} x ${decoded.height} pixels where ${width} x ${height} are expected`);
+  }
+  toRgb(decoded, encoding.colour, width, height, target);
+}
+
+function decodeSamples(bytes: Uint8Array, encoding: TileEncoding, height: number): Samples | Promise<Samples> {
+  switch (encoding.codec) {
+    case 'jpeg':
+      return decodeWith(openJpegTurbo, bytes, encoding);
+    case 'jpeg2000':
+      return decodeWith(openJpeg2000, bytes, encoding);
+    default:
+      return decodeRaw(bytes, encoding, height);
+  }
+}
+
+function decodeRaw(bytes: Uint8Array, encoding: TileEncoding, height: number): Samples {
+  const { width, samples } = encoding;
+  const rowBytes = width * samples;
+  const limit = rowBytes * encoding.height;
+  const data = unpack(bytes, encoding.codec, limit);
+  if (data.length < rowBytes * height) {
+    throw new Error(`unpacks to ${data.length} bytes where ${rowBytes * height} are expected`);
+  }
+  const rows = Math.floor(data.length / rowBytes);
+  if (encoding.differenced) {
+    for (let row = 0; row < height; row++) {
+      for (let i = row * rowBytes + samples, end = (row + 1) * rowBytes; i < end; i++) {
+        data[i] = data[i]! + data[i - samples]!;
+      }
+    }
+  }
+  return { width, height: rows, samples, data };
+}
+
+function unpack(bytes: Uint8Array, codec: TileEncoding['codec'], limit: number): Uint8Array {
+  if (codec === 'deflate') return inflateSync(bytes, { maxOutputLength: limit });
+  if (codec === 'lzw') return decodeLzw(bytes, limit);
+  if (codec === 'packbits') return decodePackBits(bytes, limit);
+  return bytes.subarray(0, limit);
+}
+
+/** A codec of this thread: made at first use, and made anew after a failure, because a failed decoder keeps its memory. */
+interface WasmCodec {
+  decoder: Promise<WasmDecoder> | null;
+  readonly create: () => Promise<WasmDecoder>;
+}
+
+const require = createRequire(import.meta.url);
+
+function moduleOptions(wasmBinary: Uint8Array): WasmModuleOptions {
+  return { wasmBinary, print() {}, printErr() {} };
+}
+
+const openJpegTurbo: WasmCodec = {
+  decoder: null,
+  async create() {
+    const wasm = await readFile(require.resolve('@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm'));
+    return new (await createJpegTurbo(moduleOptions(wasm))).JPEGDecoder();
+  },
+};
+
+const openJpeg2000: WasmCodec = {
+  decoder: null,
+  async create() {
+    const wasm = await readFile(require.resolve('@cornerstonejs/codec-openjpeg/decodewasm'));
+    return new (await createOpenJpeg(moduleOptions(wasm))).J2KDecoder();
+  },
+};
+
+async function decodeWith(codec: WasmCodec, bytes: Uint8Array, encoding: TileEncoding): Promise<Samples> {
+  checkDeclaredSize(bytes, encoding);
+  codec.decoder ??= codec.create();
+  const decoder = await codec.decoder;
+  try {
+    decoder.getEncodedBuffer(bytes.length).set(bytes);
+    decoder.decode();
+    const { width, height, componentCount, bitsPerSample } = decoder.getFrameInfo();
+    if (bitsPerSample > 8) throw new Error(`has ${bitsPerSample} bits per sample; 8 are supported`);
+    const data = decoder.getDecodedBuffer();
+    if (data.length < width * height * componentCount) throw new Error('is cut short');
+    return { width, height, samples: componentCount, data };
+  } catch (error) {
+    codec.decoder = null;
+    // Emscripten throws the address of a C++ exception.
+    throw error instanceof Error ? error : new Error(`is not valid ${encoding.codec}`);
+  }
+}
+
+/** Refuses a picture that says it is larger than its tile, before a decoder makes room for it. */
+function checkDeclaredSize(bytes: Uint8Array, { codec, width, height }: TileEncoding): void {
+  const declared = codec === 'jpeg' ? jpegSize(bytes) : jpeg2000Size(bytes);
+  if (declared.width > width || declared.height > height) {
+    throw new Error(`says it has ${declared.width} x ${declared.height} pixels in a tile of ${width} x ${height}`);
+  }
+}
+
+/** The size in a JPEG's frame header (SOF0, SOF1, SOF2: the kinds that libjpeg-turbo decodes). */
+function jpegSize(bytes: Uint8Array): { width: number; height: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
+    const marker = bytes[at + 1]!;
+    if (marker >= 0xc0 && marker <= 0xc2) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2);
+  }
+  throw new Error('is not a JPEG picture');
+}
+
+/** The size in the SIZ marker of a raw codestream (`ff4fff51`) or of the one inside a JP2 file. */
+function jpeg2000Size(bytes: Uint8Array): { width: number; height: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + 24 <= Math.min(bytes.length, 4096); at++) {
+    if (view.getUint32(at) === 0xff4fff51) {
+      return {
+        width: view.getUint32(at + 8) - view.getUint32(at + 16),
+        height: view.getUint32(at + 12) - view.getUint32(at + 20),
+      };
+    }
+  }
+  throw new Error('is not a JPEG 2000 picture');
+}
+
+function toRgb(from: Samples, colour: TileEncoding['colour'], width: number, height: number, target: Uint8Array): void {
+  const { data, samples } = from;
+  if (samples === 2 || samples < 1) throw new Error(`has ${samples} samples per pixel; 1, 3 or 4 are supported`);
+  const grey = samples === 1 || colour === 'grey' || colour === 'grey-inverted';
+  if (samples === 3 && colour === 'rgb' && from.width === width) {
+    target.set(data.subarray(0, width * height * 3));
+    return;
+  }
+  if (samples === 3 && colour === 'rgb') {
+    for (let row = 0; row < height; row++) {
+      const start = row * from.width * 3;
+      target.set(data.subarray(start, start + width * 3), row * width * 3);
+    }
+    return;
+  }
+  const flip = colour === 'grey-inverted' ? 255 : 0;
+  let to = 0;
+  for (let row = 0; row < height; row++) {
+    let at = row * from.width * samples;
+    for (let column = 0; column < width; column++, at += samples, to += 3) {
+      const a = data[at]!;
+      if (grey) {
+        target[to] = target[to + 1] = target[to + 2] = a ^ flip;
+      } else if (colour === 'ycbcr') {
+        writeRgbOfYCbCr(target, to, a, data[at + 1]! - 128, data[at + 2]! - 128);
+      } else {
+        target[to] = a;
+        target[to + 1] = data[at + 1]!;
+        target[to + 2] = data[at + 2]!;
+      }
+    }
+  }
+}
+
+/** ITU-R BT.601, full range, as JPEG has it. */
+function writeRgbOfYCbCr(target: Uint8Array, to: number, y: number, cb: number, cr: number): void {
+  target[to] = clamp(y + 1.402 * cr);
+  target[to + 1] = clamp(y - 0.344136 * cb - 0.714136 * cr);
+  target[to + 2] = clamp(y + 1.772 * cb);
+}
+
+function clamp(value: number): number {
+  return value < 0 ? 0 : value > 255 ? 255 : Math.round(value);
+}

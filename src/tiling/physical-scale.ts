@@ -1,0 +1,67 @@
+/** Micrometres per pixel: where they may come from, and which values no microscope gives. */
+import { UserError } from '../errors.ts';
+import type { Mpp, MppSource } from '../units.ts';
+import type { Scale } from './slide.ts';
+
+/** What the caller knows better than the file. */
+export interface GivenScale {
+  /** Micrometres per level-0 pixel; goes before what the file says. */
+  readonly mpp?: Mpp | undefined;
+  /** Where `mpp` comes from; `flag` if not said. */
+  readonly mppSource?: Extract<MppSource, 'flag' | 'manifest'> | undefined;
+}
+
+/** Between an oil immersion lens scanned twice too fine and a slide seen with the naked eye. */
+const plausible = { least: 0.05, most: 20 };
+/** A scanner's lens of 10x gives about one micrometre per pixel. */
+const mppOfObjective1 = 10;
+
+/**
+ * The scale of a slide: what the caller says, else what the file says, else what the objective suggests, else none.
+ *
+ * @param stated micrometres per pixel in the file, null if it does not say.
+ * @throws UserError `implausible-mpp`
+ */
+export function scaleOf(name: string, given: GivenScale, stated: number | null, objectivePower: number | null): Scale {
+  if (given.mpp !== undefined) {
+    const source = given.mppSource ?? 'flag';
+    if (!isPlausible(given.mpp)) {
+      throw new UserError(
+        'implausible-mpp',
+        `${given.mpp} um/px (from the ${source}) is no scale of a microscope slide (${name}).`,
+        `Give a number from ${plausible.least} to ${plausible.most}.`,
+      );
+    }
+    return { mpp: given.mpp, source };
+  }
+  if (stated !== null) {
+    if (!isPlausible(stated)) {
+      throw new UserError(
+        'implausible-mpp',
+        `${name} says that a pixel is ${stated} um wide, which no microscope slide is (${plausible.least} to ${plausible.most}).`,
+        'Find out the true scale and give it with --mpp.',
+      );
+    }
+    return { mpp: stated, source: 'file' };
+  }
+  if (objectivePower !== null) return { mpp: mppOfObjective1 / objectivePower, source: 'objective' };
+  return { mpp: null, source: 'none' };
+}
+
+function isPlausible(mpp: number): boolean {
+  return mpp >= plausible.least && mpp <= plausible.most;
+}
+
+/** Densities that picture programs write when they know nothing: dots per inch, and "one per millimetre" of libvips. */
+const placeholders = [
+  1, 25.4, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 220, 240, 250, 254, 300, 350, 360, 400, 600, 720, 1200,
+];
+
+/** Micrometres per pixel out of TIFF resolution tags; null without a unit or when the number is a density for print. */
+export function mppOfResolution(pixelsPerUnit: number, unit: number): number | null {
+  const unitUm = unit === 2 ? 25400 : unit === 3 ? 10000 : 0;
+  if (unitUm === 0 || !(pixelsPerUnit > 0)) return null;
+  const perInch = (pixelsPerUnit * 25400) / unitUm;
+  if (placeholders.some((density) => Math.abs(perInch / density - 1) < 0.005)) return null;
+  return unitUm / pixelsPerUnit;
+}
