@@ -66,7 +66,10 @@ export interface Slide {
   /** The bad tiles met so far, each once. */
   readonly unreadable: readonly BadTile[];
 
-  /** Pixels of one level. The rectangle may hang over the edge; what lies outside, and a bad tile, has alpha 0. */
+  /**
+   * Pixels of one level. The rectangle may hang over the edge; what lies outside, and a bad tile, has alpha 0.
+   * A corner between two pixels of the level is read between them (bilinear, as OpenSlide).
+   */
   readRegion(
     x: Level0Px,
     y: Level0Px,

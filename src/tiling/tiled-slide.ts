@@ -3,6 +3,7 @@ import { messageOf, UserError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { type DecodePool, PoolUnavailable, sharedDecodePool } from './decode-pool.ts';
 import type { BadTile, Raster, RgbImage, Scale, Slide, SlideLevel } from './slide.ts';
+import { shiftRaster } from './subpixel.ts';
 import type { TileGrid } from './tile-grid.ts';
 
 export interface SlideContents {
@@ -90,9 +91,12 @@ export function createTiledSlide(
       const grid = gridOf(level);
       const downsample = levels[level]!.downsample;
       checkRegion(source, x, y, width, height);
-      const left = Math.round(x / downsample);
-      const top = Math.round(y / downsample);
-      return readRectangle(grid, left, top, width, height, (column, row) => tileOrHole(level, column, row, signal));
+      const tile = (column: number, row: number) => tileOrHole(level, column, row, signal);
+      const left = snap(x / downsample);
+      const top = snap(y / downsample);
+      if (Number.isInteger(left) && Number.isInteger(top)) return readRectangle(grid, left, top, width, height, tile);
+      const larger = await readRectangle(grid, Math.floor(left), Math.floor(top), width + 1, height + 1, tile);
+      return shiftRaster(larger, left - Math.floor(left), top - Math.floor(top));
     },
     async readTile(level, column, row, signal) {
       const tile = await tileOfLevel(level, column, row, signal);
@@ -135,6 +139,11 @@ export function createTiledSlide(
     },
     close: () => source.close(),
   };
+}
+
+/** A whole number if the position is that but for rounding. */
+function snap(position: number): number {
+  return Math.abs(position - Math.round(position)) < 1 / 512 ? Math.round(position) : position;
 }
 
 function toLevel(grid: TileGrid, full: TileGrid): SlideLevel {
