@@ -66,10 +66,11 @@ export function createScene(options: SceneOptions): Scene {
   const fibres = createFibres(random, 900 * um);
   const textures = createTextures(random, um);
   const tissue = placeTissue(random, widthPx, heightPx);
-  const nests = options.tumour ? placeNests(random, tissue, um) : [];
-  const lymphoid = placeLymphoid(random, tissue, nests, um);
-  const fat = placeFat(random, tissue, [...nests, ...lymphoid], um);
-  const glands = placeGlands(random, tissue, [...nests, ...lymphoid, ...fat], textures, um);
+  const lobules = placeLobules(random, tissue, um);
+  const fat = lobules.flatMap((lobule) => fatCells(random, lobule, um));
+  const nests = options.tumour ? placeNests(random, tissue, lobules, um) : [];
+  const lymphoid = placeLymphoid(random, tissue, [...lobules, ...nests], um);
+  const glands = placeGlands(random, tissue, [...lobules, ...nests, ...lymphoid], textures, um);
   const scene = { options, tissue, fat, glands, lymphoid, nests, fibres, textures };
   return { ...scene, nuclei: placeNuclei(random, scene, um) };
 }
@@ -119,14 +120,14 @@ function findPlace(random: Random, tissue: readonly Outline[], taken: readonly O
   return null;
 }
 
-function placeNests(random: Random, tissue: readonly Outline[], um: number): Outline[] {
+function placeNests(random: Random, tissue: readonly Outline[], taken: readonly Outline[], um: number): Outline[] {
   const whole = sum(tissue.map(area));
-  const widest = Math.min(...tissue.map((piece) => Math.min(piece.radiusX, piece.radiusY)));
+  const widest = narrowest(tissue);
   const nests: Outline[] = [];
   // Smaller and smaller nests, so that the share is reached in crowded tissue as well.
   for (let size = 1; size > 0.2 && sum(nests.map(area)) < TUMOUR_SHARE * whole; size *= 0.93) {
     const radius = Math.min((190 + 110 * random()) * um, 0.45 * widest) * size;
-    const place = findPlace(random, tissue, nests, radius * 1.15, 25 * um);
+    const place = findPlace(random, tissue, [...taken, ...nests], radius * 1.15, 25 * um);
     if (place)
       nests.push(
         createOutline(random, place.x, place.y, {
@@ -137,6 +138,7 @@ function placeNests(random: Random, tissue: readonly Outline[], um: number): Out
         }),
       );
   }
+  if (nests.length === 0) throw new RangeError('the slide is too small for a tumour');
   return nests;
 }
 
@@ -151,15 +153,17 @@ function placeLymphoid(random: Random, tissue: readonly Outline[], taken: readon
   return aggregates;
 }
 
-function placeFat(random: Random, tissue: readonly Outline[], taken: readonly Outline[], um: number): Outline[] {
-  const radius = 260 * um;
-  const place = findPlace(random, tissue, taken, radius, 0);
-  if (!place) return [];
-  const lobule = createOutline(random, place.x, place.y, { radiusX: radius, waviness: 0.16 });
-  const cell = () => ({ radiusX: (23 + 7 * random()) * um, radiusY: (23 + 7 * random()) * um, waviness: 0.06 });
+function placeLobules(random: Random, tissue: readonly Outline[], um: number): Outline[] {
+  const radius = Math.min(220 * um, 0.4 * narrowest(tissue));
+  const place = random() < 0.7 ? findPlace(random, tissue, [], radius, 0) : null;
+  return place ? [createOutline(random, place.x, place.y, { radiusX: radius, waviness: 0.16 })] : [];
+}
+
+function fatCells(random: Random, lobule: Outline, um: number): Outline[] {
+  const size = () => (23 + 7 * random()) * um;
   return [...lattice(random, bounds(lobule), 54 * um, 0.25)]
     .filter(([x, y]) => contains(lobule, x, y))
-    .map(([x, y]) => createOutline(random, x, y, cell()));
+    .map(([x, y]) => createOutline(random, x, y, { radiusX: size(), radiusY: size(), waviness: 0.06 }));
 }
 
 function placeGlands(
@@ -296,6 +300,11 @@ function createIndex(outlines: readonly Outline[]) {
       return near.some((outline) => contains(outline, x, y, scale));
     },
   };
+}
+
+/** Smallest half-width of the pieces. */
+function narrowest(tissue: readonly Outline[]): number {
+  return Math.min(...tissue.map((piece) => Math.min(piece.radiusX, piece.radiusY)));
 }
 
 function sum(values: readonly number[]): number {
