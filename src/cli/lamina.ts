@@ -1,0 +1,67 @@
+#!/usr/bin/env node
+/**
+ * The command line: finds the command, loads its module, and turns what it throws into a sentence and an exit code.
+ *
+ * Results go to stdout, everything else to stderr.
+ */
+import { Command, CommanderError } from 'commander';
+import { messageOf, UserError } from '../errors.ts';
+import { VERSION } from '../version.ts';
+import { EXIT, exitCodeOf } from './exit.ts';
+
+interface CommandModule {
+  /** Adds arguments, options and the action. */
+  configure(command: Command): void;
+}
+
+interface CommandEntry {
+  readonly summary: string;
+  load(): Promise<CommandModule>;
+}
+
+/** In the order of the pipeline. A module is loaded only when its command is called, so that `--help` is instant. */
+const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  info: { summary: 'show what a slide file holds: format, levels, scale, hash', load: () => import('./info.ts') },
+  tile: { summary: 'find the tissue and the grid of patches', load: () => import('./tile.ts') },
+  extract: { summary: 'stream patches through an encoder into bags', load: () => import('./extract.ts') },
+  run: { summary: 'predict slides and draw their heatmaps', load: () => import('./run.ts') },
+  view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
+  demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },
+  doctor: { summary: 'check what this machine has and what is missing', load: () => import('./doctor.ts') },
+};
+
+async function main(args: readonly string[]): Promise<number> {
+  const program = new Command('lamina')
+    .description('Whole slide images to slide predictions and attention heatmaps.')
+    .version(VERSION)
+    .option('--verbose', 'show stack traces')
+    .showSuggestionAfterError()
+    .showHelpAfterError('Run with --help to see what is possible.')
+    .exitOverride();
+
+  const called = args.find((arg) => !arg.startsWith('-') && arg !== 'help');
+  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+    const command = program.command(name).description(summary);
+    if (name === called) (await load()).configure(command);
+  }
+  program.addHelpText('after', `\nExit codes: ${EXIT.map(([code, meaning]) => `${code} ${meaning}`).join(', ')}.`);
+
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) report(error, args.includes('--verbose'));
+    return exitCodeOf(error);
+  }
+}
+
+/** One sentence for what the person can mend; the stack only for faults of the program, or when asked for. */
+function report(error: unknown, verbose: boolean): void {
+  if (verbose) console.error(error);
+  else if (error instanceof UserError) console.error(`lamina: ${error.message}`);
+  else if (error instanceof Error && error.name === 'AbortError') console.error('lamina: Interrupted.');
+  else
+    console.error(`lamina: The program made a mistake: ${messageOf(error)}. Run again with --verbose and report it.`);
+}
+
+process.exitCode = await main(process.argv.slice(2));
