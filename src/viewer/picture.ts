@@ -23,6 +23,14 @@ const JPEG_QUALITY = 85;
 /** What is not on the slide, or cannot be read, must not look like dark tissue. */
 const GLASS = '#f4f4f4';
 
+/** Places of the four tiles above a halved one. */
+const QUARTERS = [
+  [0, 0],
+  [1, 0],
+  [0, 1],
+  [1, 1],
+] as const;
+
 /** Levels of the picture, full resolution first; the first ones are the slide's. */
 export function pictureLevels(slide: Slide): PictureLevel[] {
   const full = slide.levels[0]!;
@@ -115,14 +123,11 @@ export class PictureTiles {
   private async halve(level: number, column: number, row: number, width: number, height: number) {
     const above = this.levels[level - 1]!;
     const pieces: OverlayOptions[] = [];
-    for (const [right, down] of [
-      [0, 0],
-      [1, 0],
-      [0, 1],
-      [1, 1],
-    ] as const) {
-      const input = await this.read(level - 1, 2 * column + right, 2 * row + down);
-      if (input) pieces.push({ input: Buffer.from(input.buffer), left: right * above.tileWidth, top: down * above.tileHeight });
+    for (const [right, down] of QUARTERS) {
+      const tile = await this.read(level - 1, 2 * column + right, 2 * row + down);
+      if (!tile) continue;
+      const input = Buffer.from(tile.buffer, tile.byteOffset, tile.byteLength);
+      pieces.push({ input, left: right * above.tileWidth, top: down * above.tileHeight });
     }
     const whole = await sharp(glass(2 * above.tileWidth, 2 * above.tileHeight))
       .composite(pieces)

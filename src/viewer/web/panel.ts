@@ -1,0 +1,84 @@
+/** What is said about the chosen slide: banners over the picture, prediction, facts and notes beside it. */
+import type { SlideFacts, SlideView } from '../api.ts';
+import { byId, element } from './element.ts';
+import { count, figure, length } from './figures.ts';
+import { probabilityBars } from './probabilities.ts';
+
+export function showPanel(slide: SlideView): void {
+  byId('slide-title').textContent = slide.id;
+  byId('slide-subtitle').textContent = [
+    slide.patient && `Patient ${slide.patient}`,
+    slide.prediction !== null && `Predicted ${slide.prediction}`,
+    slide.label !== null && `Label ${slide.label}`,
+  ]
+    .filter(Boolean)
+    .join(' · ');
+  byId('prediction').replaceChildren(...prediction(slide));
+  byId('facts').replaceChildren(...(slide.facts ? facts(slide.facts, slide.nPatches) : []));
+  byId('notes').hidden = slide.warnings.length === 0;
+  byId('notes-list').replaceChildren(...slide.warnings.map((warning) => element('li', '', warning)));
+}
+
+/** Sentences over the picture that nobody may miss. */
+export function showBanners(sentences: readonly string[]): void {
+  byId('banners').replaceChildren(...sentences.map((sentence) => element('p', 'banner', sentence)));
+}
+
+/** What must be known before the picture is believed. */
+export function slideBanners(slide: SlideView): string[] {
+  return [
+    slide.model && !slide.model.trained
+      ? 'Untrained model: the attention of an untrained model has no meaning, and neither has its prediction.'
+      : '',
+    slide.facts && slide.facts.mpp === null
+      ? 'Unknown scale: the file does not say how large a pixel is. Lengths are in pixels, and the patches may be of the wrong size.'
+      : '',
+    slide.facts && slide.facts.unreadableTiles > 0
+      ? `${count(slide.facts.unreadableTiles)} tiles of this slide could not be read; the patches on them were left out.`
+      : '',
+    slide.status === 'failed' ? (slide.warnings[0] ?? 'This slide failed.') : '',
+  ].filter(Boolean);
+}
+
+function prediction(slide: SlideView): Node[] {
+  const title = element('h3', '', 'Prediction');
+  if (slide.prediction === null) return [title, element('p', 'quiet', 'None.')];
+  const parts: Node[] = [title, probabilityBars(slide, 'full')];
+  if (slide.label !== null) {
+    const right = slide.label === slide.prediction;
+    parts.push(element('p', 'quiet', `Label: ${slide.label} (${right ? 'as predicted' : 'not as predicted'})`));
+  }
+  if (slide.model) {
+    const trained = slide.model.trained ? '' : ', untrained';
+    parts.push(element('p', 'quiet', `Model ${slide.model.name} (${slide.model.type}${trained})`));
+  }
+  return parts;
+}
+
+const SCALE_SOURCE: Readonly<Record<string, string>> = {
+  file: 'from the file',
+  flag: 'given by hand',
+  manifest: 'from the manifest',
+  objective: 'estimated from the objective',
+};
+
+function facts(slide: SlideFacts, nPatches: number | null): Node[] {
+  const { mpp, width, height, patchLevel0Px } = slide;
+  const lines: [string, string | null][] = [
+    ['Scale', mpp === null ? 'unknown' : `${figure(mpp)} µm/px, ${SCALE_SOURCE[slide.mppSource] ?? slide.mppSource}`],
+    ['Objective', slide.objectivePower === null ? null : `${figure(slide.objectivePower)}×`],
+    ['Size', `${count(width)} × ${count(height)} px`],
+    ['', mpp === null ? null : `${length(width * mpp)} × ${length(height * mpp)}`],
+    ['Tissue', slide.tissueAreaUm2 === null ? null : `${figure(slide.tissueAreaUm2 / 1e6)} mm²`],
+    ['Patches', nPatches === null ? null : count(nPatches)],
+    [
+      'Patch side',
+      mpp === null ? `${count(patchLevel0Px)} px` : `${length(patchLevel0Px * mpp)} (${figure(patchLevel0Px)} px)`,
+    ],
+    ['Seen at', slide.patchMpp === null ? null : `${slide.patchPx} px, ${figure(slide.patchMpp)} µm/px`],
+    ['Format', [slide.format, slide.vendor].filter(Boolean).join(', ')],
+  ];
+  return lines
+    .filter(([, value]) => value !== null)
+    .flatMap(([name, value]) => [element('dt', '', name), element('dd', '', value!)]);
+}

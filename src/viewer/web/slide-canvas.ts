@@ -1,0 +1,49 @@
+/** A canvas over the slide whose drawing plane is the slide itself: what is drawn in level-0 px stays on the tissue. */
+import OpenSeadragon from 'openseadragon';
+
+export type Draw = (context: CanvasRenderingContext2D, screenPxPerLevel0Px: number) => void;
+
+export class SlideCanvas {
+  readonly element: HTMLCanvasElement = document.createElement('canvas');
+  private readonly viewer: OpenSeadragon.Viewer;
+  private readonly draw: Draw;
+
+  /** Lies above what was there before, lets the pointer through, and is drawn again whenever the view moves. */
+  constructor(viewer: OpenSeadragon.Viewer, name: string, draw: Draw) {
+    this.viewer = viewer;
+    this.draw = draw;
+    this.element.className = 'slide-canvas';
+    this.element.dataset.layer = name;
+    viewer.canvas.append(this.element);
+    viewer.addHandler('update-viewport', () => this.redraw());
+  }
+
+  redraw(): void {
+    const ratio = window.devicePixelRatio;
+    const [width, height] = [this.viewer.canvas.clientWidth, this.viewer.canvas.clientHeight];
+    const [pixelWidth, pixelHeight] = [Math.round(width * ratio), Math.round(height * ratio)];
+    if (this.element.width !== pixelWidth || this.element.height !== pixelHeight) {
+      this.element.width = pixelWidth;
+      this.element.height = pixelHeight;
+    }
+    const context = this.element.getContext('2d')!;
+    context.resetTransform();
+    context.clearRect(0, 0, pixelWidth, pixelHeight);
+    const picture = this.viewer.world.getItemAt(0);
+    if (!picture) return;
+    // Three points tell shift, scale and turn; a thousand pixels apart, so that rounding does not show.
+    const [zero, right, down] = [
+      [0, 0],
+      [1000, 0],
+      [0, 1000],
+    ].map(([x, y]) => picture.imageToViewerElementCoordinates(new OpenSeadragon.Point(x!, y!)).times(ratio)) as [
+      OpenSeadragon.Point,
+      OpenSeadragon.Point,
+      OpenSeadragon.Point,
+    ];
+    const [a, b] = [(right.x - zero.x) / 1000, (right.y - zero.y) / 1000];
+    const [c, d] = [(down.x - zero.x) / 1000, (down.y - zero.y) / 1000];
+    context.setTransform(a, b, c, d, zero.x, zero.y);
+    this.draw(context, Math.hypot(a, b));
+  }
+}

@@ -1,0 +1,77 @@
+/** The list of slides on the left. */
+import { type SlideEntry, slideUrl } from '../api.ts';
+import { byId, element } from './element.ts';
+import { probabilityBars } from './probabilities.ts';
+
+const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
+  done: 'Done',
+  failed: 'Failed',
+  unfinished: 'Not finished',
+};
+
+export class SlideList {
+  private readonly list = byId('slide-list');
+  private readonly filter = byId<HTMLInputElement>('filter');
+  private readonly buttons = new Map<string, HTMLButtonElement>();
+  private readonly entries: readonly SlideEntry[];
+
+  constructor(entries: readonly SlideEntry[], onChoose: (id: string) => void) {
+    this.entries = entries;
+    for (const entry of entries) {
+      const button = slideButton(entry);
+      button.addEventListener('click', () => onChoose(entry.id));
+      this.buttons.set(entry.id, button);
+      this.list.append(element('li', '', button));
+    }
+    this.filter.addEventListener('input', () => this.applyFilter());
+    this.applyFilter();
+  }
+
+  mark(id: string): void {
+    for (const [other, button] of this.buttons) {
+      if (other === id) button.setAttribute('aria-current', 'true');
+      else button.removeAttribute('aria-current');
+    }
+    this.buttons.get(id)?.scrollIntoView({ block: 'nearest' });
+  }
+
+  /** The id `step` places after `id` among the slides that the filter shows. */
+  neighbour(id: string | null, step: number): string | null {
+    const shown = this.entries.filter((entry) => !this.buttons.get(entry.id)!.parentElement!.hidden);
+    const place = shown.findIndex((entry) => entry.id === id);
+    return shown[Math.min(shown.length - 1, Math.max(0, place + step))]?.id ?? null;
+  }
+
+  private applyFilter(): void {
+    const wanted = this.filter.value.trim().toLowerCase();
+    let shown = 0;
+    for (const entry of this.entries) {
+      const text = [entry.id, entry.patient, entry.prediction, entry.label, STATUS[entry.status]].join('\n');
+      const fits = text.toLowerCase().includes(wanted);
+      this.buttons.get(entry.id)!.parentElement!.hidden = !fits;
+      if (fits) shown++;
+    }
+    const all = this.entries.length;
+    byId('slide-count').textContent = shown === all ? plural(all) : `${shown} of ${plural(all)}`;
+  }
+}
+
+function plural(slides: number): string {
+  return slides === 1 ? '1 slide' : `${slides} slides`;
+}
+
+function slideButton(entry: SlideEntry): HTMLButtonElement {
+  const thumbnail = element('img', 'thumbnail');
+  thumbnail.src = slideUrl(entry.id, 'thumbnail.jpg');
+  thumbnail.alt = '';
+  thumbnail.loading = 'lazy';
+  thumbnail.addEventListener('error', () => thumbnail.classList.add('missing'));
+  const words = element('span', 'words', element('span', 'name', entry.id));
+  if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, STATUS[entry.status]));
+  if (entry.prediction !== null) words.append(element('span', 'predicted', entry.prediction));
+  words.append(probabilityBars(entry, 'small'));
+  const button = element('button', 'slide', thumbnail, words);
+  button.type = 'button';
+  button.title = entry.id;
+  return button;
+}
