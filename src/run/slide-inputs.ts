@@ -1,0 +1,129 @@
+/** What the person names on the command line, as a list of slides: files, folders, patterns, addresses and manifests. */
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, extname, isAbsolute, resolve } from 'node:path';
+import { type CsvRow, parseTable } from '../csv.ts';
+import { messageOf, UserError } from '../errors.ts';
+import type { Mpp } from '../units.ts';
+import { findFiles, isPattern } from './glob.ts';
+
+export interface SlideInput {
+  /** Unique among the inputs, safe as the name of a folder. */
+  readonly id: string;
+  /** Absolute path or URL. */
+  readonly source: string;
+  readonly patient: string | null;
+  readonly label: string | null;
+  readonly split: string | null;
+  readonly site: string | null;
+  /** Micrometres per level-0 pixel as the manifest gives it. */
+  readonly mpp: Mpp | null;
+}
+
+/** An input before it has an id. */
+type Named = Omit<SlideInput, 'id'>;
+
+/** Taken from a folder by their names; whatever else is named outright is tried as a slide. */
+const EXTENSIONS = ['svs', 'tif', 'tiff', 'ndpi', 'scn', 'bif', 'mrxs', 'vms', 'vmu', 'svslide', 'dcm', 'dzi'];
+
+/**
+ * Finds the slides. One file named twice is one slide. A file that is not there stays in the list: it fails in its turn.
+ *
+ * @throws UserError `nothing-matched`, `bad-manifest`
+ */
+export async function findSlides(names: readonly string[]): Promise<SlideInput[]> {
+  const found = (await Promise.all(names.map(expand))).flat();
+  if (found.length === 0) {
+    const problem = `${names.join(', ')}: no slide found.`;
+    throw new UserError(
+      'nothing-matched',
+      problem,
+      `Name slide files, or a folder that has some (${EXTENSIONS.join(', ')}).`,
+    );
+  }
+  return withIds([...new Map(found.map((input) => [input.source, input])).values()]);
+}
+
+async function expand(name: string): Promise<Named[]> {
+  if (isUrl(name)) return [plain(name)];
+  const status = await stat(name).catch(() => null);
+  if (status?.isDirectory()) return await inFolder(name);
+  if (status && extname(name).toLowerCase() === '.csv') return await inManifest(name);
+  if (!status && isPattern(name)) return (await findFiles(name)).map((path) => plain(resolve(path)));
+  return [plain(resolve(name))];
+}
+
+async function inFolder(folder: string): Promise<Named[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory() && EXTENSIONS.includes(extname(entry.name).slice(1).toLowerCase()))
+    .map((entry) => plain(resolve(folder, entry.name)))
+    .sort((a, b) => a.source.localeCompare(b.source, 'en', { numeric: true }));
+}
+
+async function inManifest(path: string): Promise<Named[]> {
+  const text = await readFile(path, 'utf8').catch((error) => {
+    throw new UserError('bad-manifest', `${path}: cannot be read (${messageOf(error)}).`, 'Check the file.');
+  });
+  const { columns, rows } = parseTable(path, text);
+  if (!columns.includes('slide')) {
+    const problem = `${path}: the manifest has no column named slide (found: ${columns.join(', ') || 'none'}).`;
+    throw new UserError(
+      'bad-manifest',
+      problem,
+      'Let its first line be slide,patient,label,mpp,split,site; only slide is needed.',
+    );
+  }
+  return rows.map((row, i) => manifestRow(path, row, i + 1));
+}
+
+/** Slides are relative to the manifest, so that both may move together. */
+function manifestRow(manifest: string, row: CsvRow, number: number): Named {
+  const { slide = '', patient, label, split, site, mpp } = row;
+  if (!slide)
+    throw new UserError('bad-manifest', `${manifest}: row ${number} names no slide.`, 'Fill it in, or delete the row.');
+  const scale = mpp ? Number(mpp) : null;
+  if (scale !== null && !(scale > 0)) {
+    const problem = `${manifest}: row ${number} gives ${slide} the scale ${mpp}.`;
+    throw new UserError('bad-manifest', problem, 'Give micrometres per pixel, for example 0.25, or leave it empty.');
+  }
+  const source = isUrl(slide) ? slide : isAbsolute(slide) ? resolve(slide) : resolve(dirname(manifest), slide);
+  return {
+    source,
+    patient: patient || null,
+    label: label || null,
+    split: split || null,
+    site: site || null,
+    mpp: scale,
+  };
+}
+
+function plain(source: string): Named {
+  return { source, patient: null, label: null, split: null, site: null, mpp: null };
+}
+
+/** The file's name; where two slides share it, some digits of the hash of the whole path tell them apart. */
+function withIds(inputs: readonly Named[]): SlideInput[] {
+  const names = inputs.map(({ source }) => nameOf(source));
+  return inputs.map((input, i) => {
+    const shared = names.filter((name) => name.toLowerCase() === names[i]!.toLowerCase()).length > 1;
+    return { id: shared ? `${names[i]}-${digest(input.source)}` : names[i]!, ...input };
+  });
+}
+
+function nameOf(source: string): string {
+  const file = isUrl(source) ? decodeURIComponent(basename(new URL(source).pathname)) : basename(source);
+  const name = file
+    .slice(0, file.length - extname(file).length)
+    .replace(/[^\p{L}\p{N}._-]+/gu, '_')
+    .replace(/^\.+/, '');
+  return name || 'slide';
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8);
+}
+
+function isUrl(name: string): boolean {
+  return /^https?:\/\//i.test(name);
+}
