@@ -9,32 +9,41 @@ export interface PlacedTile {
   readonly height: number;
 }
 
-/** Cuts a square out of decoded tiles and resamples it to `size` x `size` RGB; what no tile covers is white. */
+/** Cuts a rectangle out of decoded tiles and resamples it to `size` x `size` RGB; what no tile covers is white. */
 export interface ResampleTask {
   readonly kind: 'resample';
   readonly tiles: readonly PlacedTile[];
-  /** The square in pixels of the tiles' level; fractions count. */
+  /** The rectangle in pixels of the tiles' level; fractions count. Not quite square where a level's axes differ by rounding. */
   readonly x: number;
   readonly y: number;
-  readonly side: number;
+  readonly width: number;
+  readonly height: number;
   readonly size: number;
   readonly into: SharedArrayBuffer;
   readonly offset: number;
 }
 
 export function resamplePatch(task: ResampleTask): void {
-  const { x, y, side, size } = task;
+  const { x, y, size } = task;
   const left = Math.floor(x + 1e-3);
   const top = Math.floor(y + 1e-3);
-  const width = Math.ceil(x + side - 1e-3) - left;
-  const height = Math.ceil(y + side - 1e-3) - top;
+  const width = Math.ceil(x + task.width - 1e-3) - left;
+  const height = Math.ceil(y + task.height - 1e-3) - top;
   const target = new Uint8Array(task.into, task.offset, size * size * 3);
-  const exact = near(side, size) && near(x, left) && near(y, top);
-  const square = exact ? target : new Uint8Array(width * height * 3);
-  square.fill(255);
-  for (const tile of task.tiles) paste(tile, square, left, top, width, height);
-  if (!exact)
-    resampleArea(square, width, height, { x: x - left, y: y - top, width: side, height: side }, target, size, size);
+  const exact = near(task.width, size) && near(task.height, size) && near(x, left) && near(y, top);
+  const cut = exact ? target : new Uint8Array(width * height * 3);
+  cut.fill(255);
+  for (const tile of task.tiles) paste(tile, cut, left, top, width, height);
+  if (exact) return;
+  resampleArea(
+    cut,
+    width,
+    height,
+    { x: x - left, y: y - top, width: task.width, height: task.height },
+    target,
+    size,
+    size,
+  );
 }
 
 /** Equal but for rounding: over a whole patch the difference is under a thousandth of a pixel. */
@@ -42,14 +51,14 @@ function near(a: number, b: number): boolean {
   return Math.abs(a - b) < 1e-3;
 }
 
-function paste(tile: PlacedTile, square: Uint8Array, left: number, top: number, width: number, height: number): void {
+function paste(tile: PlacedTile, cut: Uint8Array, left: number, top: number, width: number, height: number): void {
   const pixels = new Uint8Array(tile.memory);
   const from = Math.max(left, tile.x);
   const to = Math.min(left + width, tile.x + tile.width);
   if (to <= from) return;
   for (let row = Math.max(top, tile.y); row < Math.min(top + height, tile.y + tile.height); row++) {
     const start = ((row - tile.y) * tile.width + from - tile.x) * 3;
-    square.set(pixels.subarray(start, start + (to - from) * 3), ((row - top) * width + from - left) * 3);
+    cut.set(pixels.subarray(start, start + (to - from) * 3), ((row - top) * width + from - left) * 3);
   }
 }
 

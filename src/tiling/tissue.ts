@@ -1,0 +1,136 @@
+/**
+ * Where the tissue is: pixels that differ from the background by more than noise, cleaned up by size.
+ *
+ * Brightfield (H&E, IHC): the difference is optical density against the slide's own white.
+ * Dark background (fluorescence): the difference is brightness.
+ */
+import type { Mpp } from '../units.ts';
+import { dilate, fillSmall, type Mask, removeSmall } from './morphology.ts';
+import { type Overview, readOverview } from './overview.ts';
+import type { RgbImage, Slide } from './slide.ts';
+
+export interface TissueMask extends Mask {
+  /** Level-0 pixels across one pixel of the mask. */
+  readonly level0PerPixel: number;
+  /** Null if the scale of the slide is unknown. */
+  readonly areaUm2: number | null;
+}
+
+/** Micrometres per pixel of the mask. */
+const maskMpp = 8;
+/** Tissue is grown by this much, so that its rim is not lost to the threshold. */
+const marginUm = 25;
+/** Smaller pieces, margin included, are dust. */
+const fragmentUm2 = 5_000;
+/** Smaller gaps inside tissue are part of it: vessels, lumina, tears. */
+const holeUm2 = 50_000;
+/** Taken for a slide that does not say. */
+const assumedMpp: Mpp = 0.5;
+/** A picture this small without a scale is a thumbnail or a field of view, not a scan. */
+const thumbnailPx = 1024;
+
+/** Finds the tissue of a slide. Without a scale, 0.5 um/px is assumed for scans, 4 um/px for small pictures. */
+export async function readTissue(slide: Slide, signal?: AbortSignal): Promise<TissueMask> {
+  const { width, height } = slide.levels[0]!;
+  const mpp = slide.scale.mpp ?? (Math.max(width, height) <= thumbnailPx ? maskMpp / 2 : assumedMpp);
+  const overview = await readOverview(slide, maskMpp / mpp, signal);
+  return tissueOf(overview, mpp, slide.scale.mpp !== null);
+}
+
+/** @param mpp micrometres per level-0 pixel @param known false if `mpp` is an assumption */
+export function tissueOf(overview: Overview, mpp: Mpp, known = true): TissueMask {
+  const pixelUm = overview.level0PerPixel * mpp;
+  const pixelUm2 = pixelUm * pixelUm;
+  const stained = threshold(overview);
+  const grown = dilate(removeSmall(stained, 3), marginUm / pixelUm);
+  const mask = removeSmall(fillSmall(grown, holeUm2 / pixelUm2), fragmentUm2 / pixelUm2);
+  let count = 0;
+  for (const value of mask.data) count += value;
+  return { ...mask, level0PerPixel: overview.level0PerPixel, areaUm2: known ? count * pixelUm2 : null };
+}
+
+/** Pixels on the far side of Otsu's threshold of the difference from the background. */
+function threshold(image: RgbImage): Mask {
+  const { width, height } = image;
+  const dark = isDark(image);
+  const difference = dark ? brightness(image) : density(image);
+  const { least, most } = dark ? darkBounds : densityBounds;
+  const cut = Math.min(most, Math.max(least, otsu(difference)));
+  return { width, height, data: difference.map((value) => (value > cut ? 1 : 0)) };
+}
+
+/**
+ * Bounds of the threshold, in hundredths of optical density and in grey levels: below is noise;
+ * and a slide that is full of tissue must not lose its pale half.
+ */
+const densityBounds = { least: 8, most: 15 };
+const darkBounds = { least: 8, most: 40 };
+/** Ink and folds are so dark that they would draw the threshold past the tissue: density is cut here. */
+const saturated = 30;
+
+/** Half of the pixels or more are nearly black. */
+function isDark({ data }: RgbImage): boolean {
+  let dark = 0;
+  for (let i = 0; i < data.length; i += 3) if (data[i]! + data[i + 1]! + data[i + 2]! < 3 * 50) dark++;
+  return dark > data.length / 6;
+}
+
+function brightness({ data }: RgbImage): Uint8Array {
+  const values = new Uint8Array(data.length / 3);
+  for (let i = 0; i < values.length; i++) values[i] = Math.max(data[i * 3]!, data[i * 3 + 1]!, data[i * 3 + 2]!);
+  return values;
+}
+
+/** Mean optical density of the three channels against the slide's white, in hundredths, `saturated` at most. */
+function density({ data }: RgbImage): Uint8Array {
+  const tables = [0, 1, 2].map((channel) => {
+    const white = whiteOf(data, channel);
+    return Float64Array.from({ length: 256 }, (_, value) =>
+      Math.max(0, (100 / 3) * Math.log10(white / Math.max(1, value))),
+    );
+  });
+  const [red, green, blue] = tables as [Float64Array, Float64Array, Float64Array];
+  const values = new Uint8Array(data.length / 3);
+  for (let i = 0; i < values.length; i++) {
+    values[i] = Math.min(saturated, red[data[i * 3]!]! + green[data[i * 3 + 1]!]! + blue[data[i * 3 + 2]!]!);
+  }
+  return values;
+}
+
+/** The value that one pixel in 300 exceeds; at least 200, should the picture have no background. */
+function whiteOf(data: Uint8Array, channel: number): number {
+  const histogram = new Uint32Array(256);
+  for (let i = channel; i < data.length; i += 3) histogram[data[i]!]!++;
+  let above = 0;
+  for (let value = 255; value > 200; value--) {
+    above += histogram[value]!;
+    if (above > data.length / 300) return value;
+  }
+  return 200;
+}
+
+/** The value that splits 8-bit values into the two classes of greatest variance between them (Otsu 1979). */
+export function otsu(values: Uint8Array): number {
+  const histogram = new Float64Array(256);
+  let total = 0;
+  for (const value of values) {
+    histogram[value]!++;
+    total += value;
+  }
+  let best = 0;
+  let bestVariance = -1;
+  let below = 0;
+  let sumBelow = 0;
+  for (let cut = 0; cut < 255; cut++) {
+    below += histogram[cut]!;
+    sumBelow += cut * histogram[cut]!;
+    const above = values.length - below;
+    if (below === 0 || above === 0) continue;
+    const variance = below * above * (sumBelow / below - (total - sumBelow) / above) ** 2;
+    if (variance > bestVariance) {
+      bestVariance = variance;
+      best = cut;
+    }
+  }
+  return best;
+}
