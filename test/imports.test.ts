@@ -11,7 +11,15 @@ interface Row {
   readonly mayImport: readonly string[];
 }
 
-const SHARED = ['src/errors.ts', 'src/random.ts', 'src/units.ts', 'src/built.ts', 'src/version.ts', 'src/csv.ts'];
+const SHARED = [
+  'src/errors.ts',
+  'src/random.ts',
+  'src/units.ts',
+  'src/built.ts',
+  'src/version.ts',
+  'src/csv.ts',
+  'src/viridis.ts',
+];
 
 const FOLDERS: readonly Row[] = [
   { folder: 'src/tiling/', mayImport: SHARED },
@@ -19,7 +27,7 @@ const FOLDERS: readonly Row[] = [
   { folder: 'src/features/', mayImport: [...SHARED, 'src/tiling/'] },
   { folder: 'src/kernels/', mayImport: SHARED },
   { folder: 'src/mil/', mayImport: [...SHARED, 'src/kernels/', 'src/features/bag'] },
-  { folder: 'src/viewer/web/', mayImport: ['src/viewer/api.ts', 'src/kernels/'] },
+  { folder: 'src/viewer/web/', mayImport: ['src/viewer/api.ts', 'src/kernels/', 'src/viridis.ts'] },
   {
     folder: 'src/viewer/',
     mayImport: [...SHARED, 'src/tiling/', 'src/features/bag', 'src/features/store.ts', 'src/mil/result.ts'],
