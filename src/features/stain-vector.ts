@@ -1,0 +1,180 @@
+/**
+ * The 128 numbers by which `stain-texture` describes a patch. Scales are named by their pixel: at 0.5 um/px, plane 1 is
+ * 1 um/px (half the patch's resolution), plane 3 is 4 um/px.
+ *
+ * | group | number | what |
+ * |---|---|---|
+ * | amounts | 21 | mean, sd, five quantiles of haematoxylin, eosin and residual |
+ * | bands | 36 | Haar energies of the three stains, 6 octaves, edges and corners, log10 |
+ * | haematoxylin's shapes | 27 | area, perimeter, Euler number above 5 thresholds at 1 um, 4 at 4 um: size and number of nuclei, of glands |
+ * | density's shapes | 9 | the same of the total density at 3 thresholds: holes, fat, glass |
+ * | patterns | 20 | local binary patterns of haematoxylin and eosin at 1 um |
+ * | correlations | 6 | of the stains with each other at 1 and 4 um |
+ * | direction | 4 | coherence of the gradient of haematoxylin and eosin at 2 um, whole and local |
+ * | nuclei | 5 | amounts inside the nuclear mask, evenness of chromatin, mean size of a piece |
+ */
+import type { PatchBatch } from './encoder.ts';
+import { TOTAL_DENSITY, unmix } from './stain-planes.ts';
+import { DEVIATIONS, MEANS } from './stain-scale.ts';
+import {
+  areas,
+  coherence,
+  correlation,
+  type Excursions,
+  excursions,
+  halve,
+  LEVELS,
+  localPatterns,
+  type Moments,
+  moments,
+  quantile,
+  quantise,
+} from './texture.ts';
+
+export const DIMENSION = 128;
+export const SMALLEST_PATCH = 64;
+
+/** One value for each of haematoxylin, eosin and residual. */
+type Triple<T> = [T, T, T];
+type Range = [low: number, high: number];
+
+const OCTAVES = 6;
+/** Ranges within which amounts are cut into levels. */
+const RANGES: Triple<Range> = [
+  [0, 1.6],
+  [0, 1.28],
+  [-0.32, 0.64],
+];
+const DENSITY_RANGE: Range = [0, 3.2];
+const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95];
+const NUCLEAR_FINE = [0.15, 0.25, 0.4, 0.55, 0.75];
+const NUCLEAR_COARSE = [0.15, 0.25, 0.4, 0.55];
+const HOLES = [0.1, 0.25, 0.5];
+/** Haematoxylin from which a pixel counts as nucleus. */
+const NUCLEUS = 0.4;
+
+export interface Describer {
+  /** Describes the patch that begins at byte `offset`: DIMENSION raw numbers, of different scales, into `target`. */
+  describe(rgb: Uint8Array, offset: number, target: Float32Array): void;
+}
+
+/** Features beyond this many deviations say no more than that something is odd. */
+const LIMIT = 8;
+
+let describer: { size: number; describe: Describer['describe'] } | null = null;
+
+/** The features of a batch, count x DIMENSION, brought to about mean 0 and deviation 1 over H&E tissue. */
+export function encodeStains({ pixels, count, size }: PatchBatch): Float32Array<ArrayBuffer> {
+  if (describer?.size !== size) describer = { size, ...createDescriber(size) };
+  const features = new Float32Array(count * DIMENSION);
+  for (let i = 0; i < count; i++) {
+    const row = features.subarray(i * DIMENSION, (i + 1) * DIMENSION);
+    describer.describe(pixels, i * size * size * 3, row);
+    for (let j = 0; j < DIMENSION; j++) {
+      const value = (row[j]! - MEANS[j]!) / DEVIATIONS[j]!;
+      row[j] = Math.max(-LIMIT, Math.min(LIMIT, value));
+    }
+  }
+  return features;
+}
+
+/** Everything is allocated once, for patches of `size` x `size` pixels. */
+export function createDescriber(size: number): Describer {
+  const sides = Array.from({ length: OCTAVES + 1 }, (_, octave) => size >> octave);
+  const pyramid = sides.map((side) => triple(() => new Float32Array(side * side)));
+  const [fine, coarse] = [sides[1]!, sides[3]!];
+  const [planes1, planes2, planes3] = [pyramid[1]!, pyramid[2]!, pyramid[3]!];
+  const levels = triple(() => new Uint8Array(fine * fine));
+  const density = new Float32Array(fine * fine);
+  const densityLevels = new Uint8Array(fine * fine);
+  const coarseLevels = new Uint8Array(coarse * coarse);
+
+  return {
+    describe(rgb, offset, target) {
+      let count = 0;
+      const put = (...values: number[]) => {
+        for (const value of values) target[count++] = value;
+      };
+      unmix(rgb, offset, pyramid[0]!);
+      const bands = pyramid
+        .slice(1)
+        .flatMap((halves, octave) =>
+          halves.map((half, stain) => halve(pyramid[octave]![stain]!, sides[octave]!, sides[octave]!, half)),
+        );
+
+      const spread1 = triple((stain) => moments(planes1[stain]!));
+      for (const stain of STAINS) {
+        quantise(planes1[stain], ...RANGES[stain], levels[stain]);
+        const area = areas(levels[stain]);
+        put(spread1[stain].mean, spread1[stain].sd);
+        for (const share of QUANTILES) put(quantile(area, share, ...RANGES[stain]));
+      }
+      for (const { edge, corner } of bands) put(Math.log10(edge + 1e-6), Math.log10(corner + 1e-6));
+
+      const nuclei = excursions(levels[0], fine, fine);
+      for (const threshold of NUCLEAR_FINE) put(...shape(nuclei, threshold, RANGES[0]));
+      quantise(planes3[0], ...RANGES[0], coarseLevels);
+      const groups = excursions(coarseLevels, coarse, coarse);
+      for (const threshold of NUCLEAR_COARSE) put(...shape(groups, threshold, RANGES[0]));
+      addDensities(planes1, density);
+      quantise(density, ...DENSITY_RANGE, densityLevels);
+      const solid = excursions(densityLevels, fine, fine);
+      for (const threshold of HOLES) put(...shape(solid, threshold, DENSITY_RANGE));
+
+      for (const stain of [0, 1] as const) put(...localPatterns(levels[stain], fine, fine).map(Math.sqrt));
+      put(...correlations(planes1, spread1));
+      put(
+        ...correlations(
+          planes3,
+          triple((stain) => moments(planes3[stain])),
+        ),
+      );
+      for (const stain of [0, 1] as const) {
+        const { whole, local } = coherence(planes2[stain], sides[2]!, sides[2]!);
+        put(whole, local);
+      }
+      put(...nuclearAmounts(planes1, nuclei));
+    },
+  };
+}
+
+const STAINS = [0, 1, 2] as const;
+
+function triple<T>(make: (stain: 0 | 1 | 2) => T): Triple<T> {
+  return [make(0), make(1), make(2)];
+}
+
+/** Area, perimeter and Euler number above a threshold; roots, because most patches have little and some have much. */
+function shape({ area, perimeter, euler }: Excursions, threshold: number, [low, high]: Range): number[] {
+  const t = Math.round(((threshold - low) / (high - low)) * LEVELS);
+  return [Math.sqrt(area[t]!), Math.sqrt(perimeter[t]!), Math.cbrt(euler[t]!)];
+}
+
+function addDensities([h, e, r]: Triple<Float32Array>, target: Float32Array): void {
+  const [ofH, ofE, ofR] = TOTAL_DENSITY as Triple<number>;
+  for (let i = 0; i < target.length; i++) target[i] = h[i]! * ofH + e[i]! * ofE + r[i]! * ofR;
+}
+
+function correlations([h, e, r]: Triple<Float32Array>, [ofH, ofE, ofR]: Triple<Moments>): number[] {
+  return [correlation(h, e, ofH, ofE), correlation(h, r, ofH, ofR), correlation(e, r, ofE, ofR)];
+}
+
+/** Mean and sd of haematoxylin, means of eosin and residual inside the nuclear mask; log10 of the pixels a piece. */
+function nuclearAmounts([h, e, r]: Triple<Float32Array>, { area, euler }: Excursions): number[] {
+  let [count, sum, squares, eosin, residual] = [0, 0, 0, 0, 0];
+  for (let i = 0; i < h.length; i++) {
+    if (h[i]! < NUCLEUS) continue;
+    count++;
+    sum += h[i]!;
+    squares += h[i]! * h[i]!;
+    eosin += e[i]!;
+    residual += r[i]!;
+  }
+  // A few pseudo-pixels at the threshold, so that patches without nuclei have numbers too.
+  const n = count + 16;
+  const mean = (sum + 16 * NUCLEUS) / n;
+  const variance = (squares + 16 * NUCLEUS * NUCLEUS) / n - mean * mean;
+  const t = Math.round((NUCLEUS / (RANGES[0][1] - RANGES[0][0])) * LEVELS);
+  const piece = Math.log10((area[t]! + 1e-3) / (Math.max(0, euler[t]!) + 1e-4));
+  return [mean, Math.sqrt(Math.max(0, variance)), eosin / n, residual / n, piece];
+}

@@ -1,0 +1,214 @@
+/** Texture of one plane: what it is made of at each scale, in which direction it runs, and the shapes that thresholds cut out. */
+
+/**
+ * One step of the Haar transform: `half` (w/2 x h/2, rounded down) receives the means of 2 x 2 pixels.
+ * @returns mean square of the detail lost: along rows or columns (edges), and across (corners).
+ */
+export function halve(
+  plane: Float32Array,
+  width: number,
+  height: number,
+  half: Float32Array,
+): { edge: number; corner: number } {
+  const columns = width >> 1;
+  const rows = height >> 1;
+  let edge = 0;
+  let corner = 0;
+  for (let row = 0, target = 0; row < rows; row++) {
+    for (let i = 2 * row * width, end = i + 2 * columns; i < end; i += 2) {
+      const a = plane[i]!;
+      const b = plane[i + 1]!;
+      const c = plane[i + width]!;
+      const d = plane[i + width + 1]!;
+      const rising = a - d;
+      const falling = b - c;
+      half[target++] = 0.25 * (a + b + c + d);
+      // (a-b+c-d)^2 + (a+b-c-d)^2 = 2 ((a-d)^2 + (b-c)^2)
+      edge += rising * rising + falling * falling;
+      const cross = a - b - c + d;
+      corner += cross * cross;
+    }
+  }
+  const count = rows * columns;
+  return { edge: edge / (8 * count), corner: corner / (16 * count) };
+}
+
+/** Number of levels that planes are cut into. */
+export const LEVELS = 64;
+
+/** Cuts a plane into LEVELS equal steps between `low` and `high`. */
+export function quantise(plane: Float32Array, low: number, high: number, target: Uint8Array): void {
+  const scale = LEVELS / (high - low);
+  for (let i = 0; i < target.length; i++) {
+    const level = (plane[i]! - low) * scale;
+    target[i] = level <= 0 ? 0 : level >= LEVELS ? LEVELS - 1 : level;
+  }
+}
+
+export interface Excursions {
+  /** Share of pixels in the set. */
+  readonly area: Float64Array;
+  /** Sides between the set and the rest a pixel, not counting the border of the picture. */
+  readonly perimeter: Float64Array;
+  /** Pieces less holes a pixel. */
+  readonly euler: Float64Array;
+}
+
+/**
+ * Minkowski functionals of the sets {level >= t}, for all LEVELS values of t at once: a pixel, a pair of neighbours or a square
+ * of four is in the set from the level of its lowest member down.
+ */
+export function excursions(levels: Uint8Array, width: number, height: number): Excursions {
+  const pixels = new Float64Array(LEVELS);
+  const pairs = new Float64Array(LEVELS);
+  const squares = new Float64Array(LEVELS);
+  // A side is border when only the higher of its two pixels reaches t.
+  const sides = new Float64Array(LEVELS);
+  for (let y = 0; y + 1 < height; y++) {
+    for (let i = y * width, end = i + width - 1; i < end; i++) {
+      const a = levels[i]!;
+      const b = levels[i + 1]!;
+      const c = levels[i + width]!;
+      const d = levels[i + width + 1]!;
+      const ab = Math.min(a, b);
+      const ac = Math.min(a, c);
+      const cd = Math.min(c, d);
+      pixels[a]!++;
+      pairs[ab]!++;
+      pairs[ac]!++;
+      squares[Math.min(ab, cd)]!++;
+      sides[a + b - ab]!++;
+      sides[a + c - ac]!++;
+    }
+  }
+  const count = (width - 1) * (height - 1);
+  const area = fromAbove(pixels, count);
+  const inPairs = fromAbove(pairs, count);
+  const inSquares = fromAbove(squares, count);
+  const touching = fromAbove(sides, count);
+  return {
+    area,
+    perimeter: touching.map((value, t) => value - inPairs[t]!),
+    euler: area.map((value, t) => value - inPairs[t]! + inSquares[t]!),
+  };
+}
+
+/** Share of the pixels at or above each level: the `area` of `excursions` alone, to the last row and column. */
+export function areas(levels: Uint8Array): Float64Array {
+  const pixels = new Float64Array(LEVELS);
+  for (let i = 0; i < levels.length; i++) pixels[levels[i]!]!++;
+  return fromAbove(pixels, levels.length);
+}
+
+/** Sums from the highest level down, as shares of `count`. */
+function fromAbove(histogram: Float64Array, count: number): Float64Array {
+  const sums = new Float64Array(histogram.length);
+  for (let t = histogram.length - 1, sum = 0; t >= 0; t--) {
+    sum += histogram[t]!;
+    sums[t] = sum / count;
+  }
+  return sums;
+}
+
+/** Values of a plane at shares of its pixels, read from `area` of its excursions: `quantile(area, 0.05)` is low. */
+export function quantile(area: Float64Array, share: number, low: number, high: number): number {
+  let t = 1;
+  while (t < LEVELS && area[t]! > 1 - share) t++;
+  const above = t < LEVELS ? area[t]! : 0;
+  const step = area[t - 1]! - above;
+  const within = step > 0 ? (area[t - 1]! - (1 - share)) / step : 0;
+  return low + ((high - low) * (t - 1 + within)) / LEVELS;
+}
+
+/** Local binary patterns have this many classes: 0..8 neighbours at least as high in one run, and everything else. */
+export const PATTERNS = 10;
+
+/** Class of each of the 256 patterns of eight neighbours, alike under rotation. */
+const PATTERN_CLASS = Uint8Array.from({ length: 256 }, (_, pattern) => {
+  const bits = Array.from({ length: 8 }, (_, i) => (pattern >> i) & 1);
+  const changes = bits.filter((bit, i) => bit !== bits[(i + 1) % 8]).length;
+  return changes <= 2 ? bits.filter((bit) => bit === 1).length : 9;
+});
+
+/**
+ * Shares of the rotation-invariant uniform local binary patterns (Ojala et al., PAMI 24, 2002), radius 1.
+ * A neighbour counts when it is at least one level higher than the pixel, so that flat glass does not look like noise.
+ */
+export function localPatterns(levels: Uint8Array, width: number, height: number): Float64Array {
+  const counts = new Float64Array(PATTERNS);
+  for (let y = 1; y + 1 < height; y++) {
+    for (let i = y * width + 1, end = i + width - 2; i < end; i++) {
+      const centre = levels[i]!;
+      // The sign bit of centre - neighbour is set when the neighbour is higher.
+      const pattern =
+        ((centre - levels[i - width - 1]!) >>> 31) |
+        (((centre - levels[i - width]!) >>> 31) << 1) |
+        (((centre - levels[i - width + 1]!) >>> 31) << 2) |
+        (((centre - levels[i + 1]!) >>> 31) << 3) |
+        (((centre - levels[i + width + 1]!) >>> 31) << 4) |
+        (((centre - levels[i + width]!) >>> 31) << 5) |
+        (((centre - levels[i + width - 1]!) >>> 31) << 6) |
+        (((centre - levels[i - 1]!) >>> 31) << 7);
+      counts[PATTERN_CLASS[pattern]!]!++;
+    }
+  }
+  const count = (width - 2) * (height - 2);
+  return counts.map((value) => value / count);
+}
+
+/** Side of the blocks in which `coherence` looks for a common direction. */
+const BLOCK = 8;
+
+/**
+ * How much of the gradient runs in one direction, 0 (none) to 1 (all), from the structure tensor: over the whole plane, and
+ * as the mean over blocks weighted by their gradient.
+ */
+export function coherence(plane: Float32Array, width: number, height: number): { whole: number; local: number } {
+  let [allXX, allYY, allXY, aligned] = [0, 0, 0, 0];
+  for (let top = 1; top + BLOCK < height; top += BLOCK) {
+    for (let left = 1; left + BLOCK < width; left += BLOCK) {
+      let [xx, yy, xy] = [0, 0, 0];
+      for (let y = top; y < top + BLOCK; y++) {
+        for (let i = y * width + left, end = i + BLOCK; i < end; i++) {
+          const dx = plane[i + 1]! - plane[i - 1]!;
+          const dy = plane[i + width]! - plane[i - width]!;
+          xx += dx * dx;
+          yy += dy * dy;
+          xy += dx * dy;
+        }
+      }
+      allXX += xx;
+      allYY += yy;
+      allXY += xy;
+      aligned += Math.hypot(xx - yy, 2 * xy);
+    }
+  }
+  const energy = allXX + allYY + 1e-9;
+  return { whole: Math.hypot(allXX - allYY, 2 * allXY) / energy, local: aligned / energy };
+}
+
+export interface Moments {
+  readonly mean: number;
+  readonly sd: number;
+}
+
+export function moments(plane: Float32Array): Moments {
+  const { length } = plane;
+  let sum = 0;
+  let squares = 0;
+  for (let i = 0; i < length; i++) {
+    sum += plane[i]!;
+    squares += plane[i]! * plane[i]!;
+  }
+  const mean = sum / length;
+  return { mean, sd: Math.sqrt(Math.max(0, squares / length - mean * mean)) };
+}
+
+/** Correlation of two planes, 0 when one is flat. */
+export function correlation(a: Float32Array, b: Float32Array, ofA: Moments, ofB: Moments): number {
+  const { length } = a;
+  let products = 0;
+  for (let i = 0; i < length; i++) products += a[i]! * b[i]!;
+  const spread = ofA.sd * ofB.sd;
+  return spread > 1e-6 ? (products / length - ofA.mean * ofB.mean) / spread : 0;
+}
