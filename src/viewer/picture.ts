@@ -4,8 +4,8 @@
  * The levels and tiles are the slide's own, so that stored JPEG tiles pass through undecoded. Below the smallest level more
  * are added, each half of the one above, until an overview takes few tiles; a tile of theirs is made from the four above it.
  */
-import sharp, { type OverlayOptions, type Sharp, type SharpOptions } from 'sharp';
-import type { Raster, Slide, SlideLevel } from '../tiling/slide.ts';
+import sharp, { type Sharp, type SharpOptions } from 'sharp';
+import type { Raster, RgbImage, Slide, SlideLevel } from '../tiling/slide.ts';
 import type { ViewLevel } from './api.ts';
 import type { ByteCache } from './byte-cache.ts';
 
@@ -21,7 +21,8 @@ const OVERVIEW_PX = 2048;
 const TILE_PX = { min: 64, max: 1024, own: 256 };
 const JPEG_QUALITY = 85;
 /** What is not on the slide, or cannot be read, must not look like dark tissue. */
-const GLASS = '#f4f4f4';
+const GLASS_LEVEL = 0xf4;
+const GLASS = { r: GLASS_LEVEL, g: GLASS_LEVEL, b: GLASS_LEVEL };
 
 /** Places of the four tiles above a halved one. */
 const QUARTERS = [
@@ -110,8 +111,7 @@ export class PictureTiles {
   private async make(place: PictureLevel, level: number, column: number, row: number) {
     const left = column * place.tileWidth;
     const top = row * place.tileHeight;
-    const width = Math.min(place.tileWidth, place.width - left);
-    const height = Math.min(place.tileHeight, place.height - top);
+    const { width, height } = sizeOfTiles(place, column, row, 1);
     if (place.tiles === 'halved') return this.halve(level, column, row, width, height);
     const raster =
       place.tiles === 'stored'
@@ -120,27 +120,64 @@ export class PictureTiles {
     return raster ? await rasterJpeg(raster) : await jpeg(sharp(glass(width, height)));
   }
 
+  /** Every pixel the mean of four of the level above. */
   private async halve(level: number, column: number, row: number, width: number, height: number) {
     const above = this.levels[level - 1]!;
-    const pieces: OverlayOptions[] = [];
+    const whole = sizeOfTiles(above, 2 * column, 2 * row, 2);
+    const pixels = new Uint8Array(whole.width * whole.height * 3).fill(GLASS_LEVEL);
     for (const [right, down] of QUARTERS) {
-      const tile = await this.read(level - 1, 2 * column + right, 2 * row + down);
-      if (!tile) continue;
-      const input = Buffer.from(tile.buffer, tile.byteOffset, tile.byteLength);
-      pieces.push({ input, left: right * above.tileWidth, top: down * above.tileHeight });
+      const piece = await this.pixels(level - 1, 2 * column + right, 2 * row + down);
+      const start = (down * above.tileHeight * whole.width + right * above.tileWidth) * 3;
+      for (let y = 0; y < (piece?.height ?? 0); y++) {
+        const line = piece!.data.subarray(y * piece!.width * 3, (y + 1) * piece!.width * 3);
+        pixels.set(line, start + y * whole.width * 3);
+      }
     }
-    const whole = await sharp(glass(2 * above.tileWidth, 2 * above.tileHeight))
-      .composite(pieces)
-      .png({ compressionLevel: 0 })
-      .toBuffer();
-    const seen = {
-      left: 0,
-      top: 0,
-      width: Math.min(2 * above.tileWidth, above.width - 2 * column * above.tileWidth),
-      height: Math.min(2 * above.tileHeight, above.height - 2 * row * above.tileHeight),
-    };
-    return jpeg(sharp(whole).extract(seen).resize({ width, height, fit: 'fill' }));
+    return jpeg(sharp(halved(pixels, whole.width, whole.height), { raw: { width, height, channels: 3 } }));
   }
+
+  /** Pixels of a tile; null where there is none, or it is damaged: it then stays glass in the smaller levels. */
+  private async pixels(level: number, column: number, row: number): Promise<RgbImage | null> {
+    try {
+      const tile = await this.read(level, column, row);
+      if (!tile) return null;
+      const { width, height } = sizeOfTiles(this.levels[level]!, column, row, 1);
+      const picture = sharp(tile).toColourspace('srgb').removeAlpha().extract({ left: 0, top: 0, width, height });
+      return { width, height, data: await picture.raw().toBuffer() };
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** Pixels of the level under `count` x `count` tiles from this one on. */
+function sizeOfTiles(level: ViewLevel, column: number, row: number, count: number) {
+  return {
+    width: Math.min(count * level.tileWidth, level.width - column * level.tileWidth),
+    height: Math.min(count * level.tileHeight, level.height - row * level.tileHeight),
+  };
+}
+
+/** RGB of half the size, rounded up; the last column and row of an odd size count twice. */
+function halved(rgb: Uint8Array, width: number, height: number): Uint8Array {
+  const [columns, rows] = [Math.ceil(width / 2), Math.ceil(height / 2)];
+  const half = new Uint8Array(columns * rows * 3);
+  for (let row = 0, target = 0; row < rows; row++) {
+    const upper = 2 * row * width;
+    const lower = Math.min(2 * row + 1, height - 1) * width;
+    for (let column = 0; column < columns; column++) {
+      const [left, right] = [2 * column, Math.min(2 * column + 1, width - 1)];
+      for (let c = 0; c < 3; c++) {
+        const sum =
+          rgb[(upper + left) * 3 + c]! +
+          rgb[(upper + right) * 3 + c]! +
+          rgb[(lower + left) * 3 + c]! +
+          rgb[(lower + right) * 3 + c]!;
+        half[target++] = (sum + 2) >> 2;
+      }
+    }
+  }
+  return half;
 }
 
 function rasterJpeg({ data, width, height }: Raster): Promise<Uint8Array<ArrayBuffer>> {

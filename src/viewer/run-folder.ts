@@ -5,6 +5,7 @@
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { type CsvRow, parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { PredictionResult, RunResult, SlideResult } from '../mil/result.ts';
 import type { SlideStatus } from './api.ts';
@@ -47,17 +48,18 @@ export async function readRunFolder(runDir: string): Promise<RunRecord> {
   const run = await readJson<RunResult>(join(folder, 'run.json'), ['version', 'startedAt']);
   const summary = await readTable(join(folder, 'summary.csv'));
   const failures = await readTable(join(folder, 'failures.csv'));
-  const patients = new Map(summary.map((row) => [row.slide, row.patient || null]));
+  const patients = new Map(summary.rows.map((row) => [row.slide, row.patient || null]));
 
   const slides = new Map<string, SlideRecord>();
   for (const id of ids) {
-    const failed = failures.filter((row) => row.slide === id);
+    const failed = failures.rows.filter((row) => row.slide === id);
     slides.set(id, await readSlide(id, join(folder, 'slides', id), patients.get(id) ?? null, failed));
   }
-  for (const row of failures) {
-    if (row.slide && !slides.has(row.slide)) slides.set(row.slide, neverStarted(row.slide, failures, patients));
+  for (const row of failures.rows) {
+    if (row.slide && !slides.has(row.slide)) slides.set(row.slide, neverStarted(row.slide, failures.rows, patients));
   }
-  return { name: basename(folder), result: run.value, warnings: run.problem ? [run.problem] : [], slides };
+  const warnings = [run.problem, summary.problem, failures.problem].filter((problem) => problem !== null);
+  return { name: basename(folder), result: run.value, warnings, slides };
 }
 
 async function slideFolders(run: string): Promise<string[]> {
@@ -68,13 +70,11 @@ async function slideFolders(run: string): Promise<string[]> {
     .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
 }
 
-type Row = Readonly<Record<string, string>>;
-
 async function readSlide(
   id: string,
   folder: string,
   patient: string | null,
-  failures: readonly Row[],
+  failures: readonly CsvRow[],
 ): Promise<SlideRecord> {
   const slide = await readJson<SlideResult>(join(folder, 'slide.json'), ['source', 'hash', 'width', 'height', 'patch']);
   const prediction = await readJson<PredictionResult>(join(folder, 'prediction.json'), [
@@ -109,7 +109,11 @@ async function readSlide(
   };
 }
 
-function neverStarted(id: string, failures: readonly Row[], patients: ReadonlyMap<string | undefined, string | null>) {
+function neverStarted(
+  id: string,
+  failures: readonly CsvRow[],
+  patients: ReadonlyMap<string | undefined, string | null>,
+) {
   return {
     id,
     folder: null,
@@ -121,7 +125,7 @@ function neverStarted(id: string, failures: readonly Row[], patients: ReadonlyMa
   };
 }
 
-function failureSentence(row: Row): string {
+function failureSentence(row: CsvRow): string {
   const stage = row.stage ? `Failed at ${row.stage}: ` : 'Failed: ';
   return `${stage}${row.message || row.code || 'no reason was written'} ${row.hint ?? ''}`.trim();
 }
@@ -154,27 +158,19 @@ function damaged(path: string, why: string): string {
   return `${basename(path)} is damaged (${why}). Run the slide again.`;
 }
 
-async function readTable(path: string): Promise<Row[]> {
-  const text = await readFile(path, 'utf8').catch(() => '');
-  const [head = [], ...lines] = parseCsv(text);
-  return lines.map((line) => Object.fromEntries(head.map((name, i) => [name, line[i] ?? ''])));
+interface Table {
+  readonly rows: readonly CsvRow[];
+  readonly problem: string | null;
 }
 
-/** Comma-separated values as RFC 4180 has them: quotes, doubled quotes, line breaks within quotes. */
-export function parseCsv(text: string): string[][] {
-  const lines: string[][] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
-  let line: string[] = [];
-  while (field.lastIndex < text.length) {
-    const match = field.exec(text);
-    if (!match) break;
-    line.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
-    if (match[3] === ',' && field.lastIndex < text.length) continue;
-    if (match[3] === ',') line.push('');
-    lines.push(line);
-    line = [];
+/** A table that is not there is empty: an interrupted run may lack it. */
+async function readTable(path: string): Promise<Table> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  try {
+    return { rows: parseTable(basename(path), text).rows, problem: null };
+  } catch (error) {
+    return { rows: [], problem: messageOf(error) };
   }
-  return lines;
 }
 
 async function exists(path: string): Promise<boolean> {

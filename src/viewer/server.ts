@@ -128,7 +128,7 @@ export async function createViewerApp(runDir: string): Promise<ViewerApp> {
   });
 
   function onPicture<T>(result: SlideResult, work: (picture: PictureTiles, slide: Slide) => Promise<T>): Promise<T> {
-    return pool.use(result.source, async (slide) => {
+    return pool.use(result, async (slide) => {
       requireSameSlide(slide, result);
       const picture = pictures.get(slide) ?? new PictureTiles(slide, tileCache, pictureVersion(result));
       pictures.set(slide, picture);

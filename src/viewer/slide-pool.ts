@@ -1,4 +1,5 @@
 /** Open slides, kept between requests: opening reads a file's whole directory, a viewer asks for hundreds of tiles of one slide. */
+import type { SlideResult } from '../mil/result.ts';
 import { openSlide } from '../tiling/open-slide.ts';
 import type { Slide } from '../tiling/slide.ts';
 
@@ -18,9 +19,10 @@ export class SlidePool {
     this.limit = limit;
   }
 
-  /** Lends the slide at `source` for the time of `work`. A slide that cannot be opened is tried again next time. */
-  async use<T>(source: string, work: (slide: Slide) => Promise<T>): Promise<T> {
-    const entry = this.opened.get(source) ?? { slide: openSlide(source), users: 0 };
+  /** Lends a slide of the run for the time of `work`. A slide that cannot be opened is tried again next time. */
+  async use<T>({ source, mpp }: SlideResult, work: (slide: Slide) => Promise<T>): Promise<T> {
+    // The scale was settled by the run; what the file says, even nonsense, no longer matters.
+    const entry = this.opened.get(source) ?? { slide: openSlide(source, { mpp: mpp ?? undefined }), users: 0 };
     this.opened.delete(source);
     this.opened.set(source, entry);
     entry.users++;

@@ -74,7 +74,8 @@ function gridAxis(sorted: Int32Array, side: number): Axis | null {
   const gaps = lines.subarray(1).map((value, i) => value - lines[i]!);
   const least = Math.min(...gaps);
   const single = gaps.filter((gap) => gap < 1.5 * least);
-  const guess = single.reduce((sum, gap) => sum + gap, 0) / single.length;
+  const pitch = single.reduce((sum, gap) => sum + gap, 0) / single.length;
+  const guess = pitch / Math.max(1, Math.round(pitch / side)); // no two patches may be neighbours
   const steps = gaps.map((gap) => Math.round(gap / guess));
   const cell = extent(lines) / steps.reduce((sum, step) => sum + step, 0);
   const span = Math.round(side / cell);
