@@ -20,7 +20,7 @@ export function toGeoJson(
 ): FeatureCollection<Polygon, AnnotationProperties> {
   const scale = mask.level0PerPixel;
   const toLevel0 = (ring: Ring): Position[] =>
-    simplify(ring, 0.75).map(([x, y]) => [
+    simplify(ring, 1).map(([x, y]) => [
       Math.min(slide.width, Math.round(x * scale)),
       Math.min(slide.height, Math.round(y * scale)),
     ]);

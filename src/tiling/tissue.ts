@@ -1,7 +1,7 @@
 /**
  * Where the tissue is: pixels that differ from the background by more than noise, cleaned up by size.
  *
- * Brightfield (H&E, IHC): the difference is optical density against the slide's own white.
+ * Brightfield (H&E, IHC): the difference is optical density and colour against the slide's own white.
  * Dark background (fluorescence): the difference is brightness.
  */
 import type { Mpp } from '../units.ts';
@@ -53,8 +53,8 @@ export function tissueOf(overview: Overview, mpp: Mpp, known = true): TissueMask
 function threshold(image: RgbImage): Mask {
   const { width, height } = image;
   const dark = isDark(image);
-  const difference = dark ? brightness(image) : density(image);
-  const { least, most } = dark ? darkBounds : densityBounds;
+  const difference = dark ? brightness(image) : stain(image);
+  const { least, most } = dark ? darkBounds : stainBounds;
   const cut = Math.min(most, Math.max(least, otsu(difference)));
   return { width, height, data: difference.map((value) => (value > cut ? 1 : 0)) };
 }
@@ -63,10 +63,10 @@ function threshold(image: RgbImage): Mask {
  * Bounds of the threshold, in hundredths of optical density and in grey levels: below is noise;
  * and a slide that is full of tissue must not lose its pale half.
  */
-const densityBounds = { least: 8, most: 15 };
+const stainBounds = { least: 8, most: 25 };
 const darkBounds = { least: 8, most: 40 };
 /** Ink and folds are so dark that they would draw the threshold past the tissue: density is cut here. */
-const saturated = 30;
+const saturated = 50;
 
 /** Half of the pixels or more are nearly black. */
 function isDark({ data }: RgbImage): boolean {
@@ -81,18 +81,22 @@ function brightness({ data }: RgbImage): Uint8Array {
   return values;
 }
 
-/** Mean optical density of the three channels against the slide's white, in hundredths, `saturated` at most. */
-function density({ data }: RgbImage): Uint8Array {
+/**
+ * How much stain a pixel shows, in hundredths of optical density against the slide's white, `saturated` at most: the mean of
+ * the three channels plus their spread, because pale tissue is told from a shadow by its colour.
+ */
+function stain({ data }: RgbImage): Uint8Array {
   const tables = [0, 1, 2].map((channel) => {
     const white = whiteOf(data, channel);
-    return Float64Array.from({ length: 256 }, (_, value) =>
-      Math.max(0, (100 / 3) * Math.log10(white / Math.max(1, value))),
-    );
+    return Float64Array.from({ length: 256 }, (_, value) => Math.max(0, 100 * Math.log10(white / Math.max(1, value))));
   });
-  const [red, green, blue] = tables as [Float64Array, Float64Array, Float64Array];
   const values = new Uint8Array(data.length / 3);
   for (let i = 0; i < values.length; i++) {
-    values[i] = Math.min(saturated, red[data[i * 3]!]! + green[data[i * 3 + 1]!]! + blue[data[i * 3 + 2]!]!);
+    const red = tables[0]![data[i * 3]!]!;
+    const green = tables[1]![data[i * 3 + 1]!]!;
+    const blue = tables[2]![data[i * 3 + 2]!]!;
+    const spread = Math.max(red, green, blue) - Math.min(red, green, blue);
+    values[i] = Math.min(saturated, (red + green + blue) / 3 + spread);
   }
   return values;
 }

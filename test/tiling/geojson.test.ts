@@ -1,0 +1,105 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { outlines, toGeoJson } from '../../src/tiling/geojson.ts';
+import type { Mask } from '../../src/tiling/morphology.ts';
+
+const masks = fc
+  .integer({ min: 1, max: 12 })
+  .chain((width) =>
+    fc
+      .integer({ min: 1, max: 12 })
+      .chain((height) =>
+        fc
+          .array(fc.constantFrom(0, 1), { minLength: width * height, maxLength: width * height })
+          .map((bits) => ({ width, height, data: Uint8Array.from(bits) })),
+      ),
+  );
+
+/** Even-odd rule at the middle of a pixel. */
+function isInside(rings: number[][][], x: number, y: number): boolean {
+  let inside = false;
+  for (const ring of rings) {
+    for (let i = 1; i < ring.length; i++) {
+      const [ax, ay] = ring[i - 1] as [number, number];
+      const [bx, by] = ring[i] as [number, number];
+      if (ay > y !== by > y && x < ax + ((y - ay) / (by - ay)) * (bx - ax)) inside = !inside;
+    }
+  }
+  return inside;
+}
+
+function countPieces({ width, height, data }: Mask): number {
+  const label = Array.from(data, (value, i) => (value ? i : -1));
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let i = 0; i < label.length; i++) {
+      const neighbours = [
+        i % width ? i - 1 : -1,
+        i >= width ? i - width : -1,
+        (i + 1) % width ? i + 1 : -1,
+        i + width < width * height ? i + width : -1,
+      ];
+      for (const n of neighbours) {
+        if (n >= 0 && label[i]! >= 0 && label[n]! > label[i]!) {
+          label[n] = label[i]!;
+          changed = true;
+        }
+      }
+    }
+  }
+  return new Set(label.filter((value) => value >= 0)).size;
+}
+
+describe('outlines', () => {
+  it('drawn again give the mask: one polygon per piece, each pixel in exactly the one it belongs to', () => {
+    fc.assert(
+      fc.property(masks, (mask) => {
+        const pieces = outlines(mask);
+        expect(pieces).toHaveLength(countPieces(mask));
+        for (let i = 0; i < mask.data.length; i++) {
+          const [x, y] = [(i % mask.width) + 0.5, Math.floor(i / mask.width) + 0.5];
+          expect(pieces.filter((rings) => isInside(rings, x, y))).toHaveLength(mask.data[i]!);
+        }
+      }),
+      { numRuns: 300, seed: 1 },
+    );
+  });
+});
+
+describe('toGeoJson', () => {
+  const width = 200;
+  const height = 150;
+  const inRing = (x: number, y: number) => Math.hypot(x - 100, y - 75) < 60 && Math.hypot(x - 100, y - 75) > 25;
+  const data = Uint8Array.from({ length: width * height }, (_, i) =>
+    inRing(i % width, Math.floor(i / width)) ? 1 : 0,
+  );
+  const mask = { width, height, data, level0PerPixel: 16, areaUm2: null };
+
+  it('writes closed rings of level-0 pixels with their holes, in few points, that cover the same area', () => {
+    const { features } = toGeoJson(mask, { width: 3200, height: 2400 });
+    expect(features).toHaveLength(1);
+    const rings = features[0]!.geometry.coordinates;
+    expect(rings).toHaveLength(2);
+    for (const ring of rings) {
+      expect(ring.at(-1)).toEqual(ring[0]);
+      expect(ring.length).toBeLessThan(60);
+      expect(ring.flat().every(Number.isInteger)).toBe(true);
+    }
+    let differing = 0;
+    for (let i = 0; i < data.length; i++) {
+      const inside = isInside(rings, ((i % width) + 0.5) * 16, (Math.floor(i / width) + 0.5) * 16);
+      if (inside !== (data[i] === 1)) differing++;
+    }
+    expect(differing / data.reduce((sum, value) => sum + value, 0)).toBeLessThan(0.03);
+    expect(features[0]!.properties).toMatchObject({ objectType: 'annotation', classification: { name: 'Tissue' } });
+  });
+
+  it('stays on the slide, and an empty mask has no polygons', () => {
+    const full = { ...mask, data: new Uint8Array(width * height).fill(1) };
+    const [feature] = toGeoJson(full, { width: 3190, height: 2395 }).features;
+    expect(new Set(feature!.geometry.coordinates.flat(2))).toEqual(new Set([0, 3190, 2395]));
+    expect(
+      toGeoJson({ ...mask, data: new Uint8Array(width * height) }, { width: 3200, height: 2400 }).features,
+    ).toEqual([]);
+  });
+});

@@ -1,0 +1,88 @@
+/** Real slides, pixel against pixel of OpenSlide. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { openSlide } from '../../src/tiling/open-slide.ts';
+import { dataFolder } from './pictures.ts';
+
+const slides = join(dataFolder, 'slides');
+const regions = join(slides, 'regions-by-openslide');
+const isThere = existsSync(regions);
+
+/** `<slide>_L<level>_x<x>_y<y>_<size>.png` of the slides in formats that are read. */
+const cases = (isThere ? readdirSync(regions) : []).flatMap((picture) => {
+  const match = /^(.+)_L(\d+)_x(\d+)_y(\d+)_(\d+)\.png$/.exec(picture);
+  const file =
+    match && [`${match[1]}.svs`, `${match[1]}.tif`, `${match[1]}.tiff`].find((name) => existsSync(join(slides, name)));
+  if (!match || !file) return [];
+  const [level, x, y, size] = match.slice(2).map(Number) as [number, number, number, number];
+  return [{ picture, file, level, x, y, size }];
+});
+
+describe.skipIf(!isThere)(`regions read by OpenSlide (skipped if ${regions} is missing)`, () => {
+  it.each(cases)('$picture', async ({ picture, file, level, x, y, size }) => {
+    const expected = await sharp(join(regions, picture)).ensureAlpha().raw().toBuffer();
+    const slide = await openSlide(join(slides, file));
+    const { data } = await slide.readRegion(x, y, level, size, size);
+    await slide.close();
+    let difference = 0;
+    let opaque = 0;
+    for (let i = 0; i < expected.length; i += 4) {
+      expect(data[i + 3]).toBe(expected[i + 3]);
+      if (expected[i + 3] === 0) continue;
+      opaque++;
+      for (let c = 0; c < 3; c++) difference += Math.abs(data[i + c]! - expected[i + c]!);
+    }
+    expect(opaque).toBeGreaterThan(0);
+    expect(difference / opaque / 3).toBeLessThanOrEqual(2);
+  });
+
+  const svs = isThere ? readdirSync(slides).filter((name) => name.endsWith('.svs')) : [];
+
+  it.each(svs)('%s: associated images and stored tiles decode to what they should be', async (file) => {
+    const slide = await openSlide(join(slides, file));
+    for (const name of slide.associated) {
+      const { width, height, data } = await slide.readAssociated(name);
+      expect(data.length).toBe(width * height * 4);
+      expect(data.every((value, i) => i % 4 !== 3 || value === 255)).toBe(true);
+    }
+    const stored = await slide.readStoredTile(0, 1, 1);
+    if (stored?.mime === 'image/jpeg') {
+      const byLibvips = await sharp(stored.bytes).removeAlpha().raw().toBuffer();
+      const byUs = await slide.readTileRgb(0, 1, 1);
+      expect(byUs!.data.every((value, i) => Math.abs(value - byLibvips[i]!) <= 2)).toBe(true);
+    }
+    await slide.close();
+  });
+});
+
+describe.skipIf(!existsSync(join(slides, 'CMU-1-Small-Region.svs')))(
+  'CMU-1-Small-Region.svs (skipped if missing)',
+  () => {
+    it('has one level, three other images, and its scale', async () => {
+      const slide = await openSlide(join(slides, 'CMU-1-Small-Region.svs'));
+      expect(slide).toMatchObject({
+        format: 'aperio-svs',
+        vendor: 'aperio',
+        scale: { mpp: 0.499, source: 'file' },
+        objectivePower: 20,
+        associated: ['thumbnail', 'label', 'macro'],
+      });
+      expect(slide.levels).toEqual([{ width: 2220, height: 2967, downsample: 1, tileWidth: 240, tileHeight: 240 }]);
+      const sizes = await Promise.all(slide.associated.map((name) => slide.readAssociated(name)));
+      expect(sizes.map(({ width, height }) => [width, height])).toEqual([
+        [574, 768],
+        [387, 463],
+        [1280, 431],
+      ]);
+      await slide.close();
+    });
+
+    it('takes the scale it is given', async () => {
+      const slide = await openSlide(join(slides, 'CMU-1-Small-Region.svs'), { mpp: 0.25 });
+      expect(slide.scale).toEqual({ mpp: 0.25, source: 'flag' });
+      await slide.close();
+    });
+  },
+);
