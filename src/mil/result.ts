@@ -92,15 +92,15 @@ export interface RunResult {
   /** Resolved configuration: flags over environment over file over defaults. */
   readonly configuration: Readonly<Record<string, unknown>>;
   readonly device: string;
-  /** From the model's card. */
+  /** From the model's card; null when the run went no further than the bags. */
   readonly model: {
     readonly name: string;
     readonly hash: string;
     readonly type: string;
     readonly trained: boolean;
     readonly classes: readonly string[];
-    readonly encoder: string;
-  };
+    readonly encoder: string | null;
+  } | null;
   /** Hashes of what went in, by name: model files, manifest. */
   readonly hashes: Readonly<Record<string, string>>;
   /** Wall seconds by stage, summed over slides: `tissue`, `extract`, `aggregate`, `heatmap`. */

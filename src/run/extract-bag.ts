@@ -1,0 +1,88 @@
+/** Patches through the encoder into a bag: a batch is read, one is encoded and one written at the same time. */
+import type { BagMeta } from '../features/bag.ts';
+import type { Encoder } from '../features/encoder.ts';
+import { createBagWriter, type FeatureType } from '../features/store.ts';
+import type { PatchGrid } from '../tiling/grid.ts';
+import { type PatchStreamBatch, patches } from '../tiling/patches.ts';
+import type { Slide } from '../tiling/slide.ts';
+
+export interface ExtractOptions {
+  readonly batchSize: number;
+  readonly dtype: FeatureType;
+  readonly signal: AbortSignal;
+  /** Patches encoded so far, those left out included. */
+  readonly onProgress: (done: number) => void;
+}
+
+interface EncodedBatch {
+  readonly batch: PatchStreamBatch;
+  /** count x dimension. */
+  readonly features: Float32Array;
+}
+
+/**
+ * Writes the bag of a slide. A patch of which a part could not be read is left out.
+ *
+ * @returns number of patches in the bag.
+ * @throws UserError as `createBagWriter`; the signal's reason. Nothing is left behind then.
+ */
+export async function extractBag(
+  slide: Slide,
+  grid: PatchGrid,
+  encoder: Encoder,
+  path: string,
+  meta: BagMeta,
+  options: ExtractOptions,
+): Promise<number> {
+  const { batchSize, dtype, signal, onProgress } = options;
+  const writer = await createBagWriter(path, meta, { dimension: encoder.dimension, dtype });
+  try {
+    for await (const { batch, features } of encoded(encoder, patches(slide, grid, { batchSize, signal }), signal)) {
+      const rows = wholeRows(batch);
+      await writer.append(
+        pickRows(features, encoder.dimension, rows),
+        pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
+      );
+      onProgress(batch.first + batch.count);
+    }
+    await writer.finish();
+    return writer.count;
+  } finally {
+    await writer.abort();
+  }
+}
+
+/** In the order of the batches. The encoder always has the next batch waiting while it works on one. */
+async function* encoded(
+  encoder: Encoder,
+  batches: AsyncIterable<PatchStreamBatch>,
+  signal: AbortSignal,
+): AsyncGenerator<EncodedBatch> {
+  const underway: Promise<EncodedBatch>[] = [];
+  try {
+    for await (const batch of batches) {
+      const work = encoder.encode(batch, signal).then((features) => ({ batch, features }));
+      // It is awaited later; until then its failure is not an unhandled one.
+      work.catch(() => {});
+      underway.push(work);
+      if (underway.length === 2) yield await underway.shift()!;
+    }
+    while (underway.length > 0) yield await underway.shift()!;
+  } finally {
+    await Promise.allSettled(underway);
+  }
+}
+
+/** Rows of the batch whose patches were read whole; null for all of them. */
+function wholeRows({ first, count, holes }: PatchStreamBatch): number[] | null {
+  if (holes.length === 0) return null;
+  const torn = new Set(holes.map(({ patch }) => patch - first));
+  return Array.from({ length: count }, (_, row) => row).filter((row) => !torn.has(row));
+}
+
+function pickRows<T extends Float32Array | Int32Array>(values: T, width: number, rows: readonly number[] | null): T {
+  if (!rows) return values;
+  const picked = values.slice(0, rows.length * width) as T;
+  rows.forEach((row, i) => void picked.set(values.subarray(row * width, (row + 1) * width), i * width));
+  return picked;
+}

@@ -1,0 +1,224 @@
+/** The whole line for one slide: slide -> tissue -> patches -> bag -> prediction -> heatmap, as far as the parts given reach. */
+import { rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { UserError } from '../errors.ts';
+import type { BagMeta } from '../features/bag.ts';
+import type { Encoder } from '../features/encoder.ts';
+import { addScores, type FeatureType, readBag } from '../features/store.ts';
+import type { PredictionResult } from '../mil/result.ts';
+import { toGeoJson } from '../tiling/geojson.ts';
+import { createGrid, type PatchGrid } from '../tiling/grid.ts';
+import { openSlide } from '../tiling/open-slide.ts';
+import type { Overview } from '../tiling/overview.ts';
+import type { Slide } from '../tiling/slide.ts';
+import { hashSlide } from '../tiling/slide-hash.ts';
+import { encodeJpeg, readThumbnail } from '../tiling/thumbnail.ts';
+import { readTissue, type TissueMask } from '../tiling/tissue.ts';
+import type { Mpp } from '../units.ts';
+import { VERSION } from '../version.ts';
+import { extractBag } from './extract-bag.ts';
+import { drawHeatmap, encodePng } from './heatmap.ts';
+import type { Predictor } from './predictor.ts';
+import type { SlideInput } from './slide-inputs.ts';
+import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
+import type { Stages } from './stages.ts';
+import { makeFolder, writeJson, writeWhole } from './whole-file.ts';
+
+/** How far the line goes: without an encoder to the grid, without a predictor to the bag. */
+export interface Line {
+  readonly encoder: Encoder | null;
+  readonly predictor: Predictor | null;
+}
+
+export interface SlideOptions {
+  /** Micrometres per level-0 pixel, over what the slide says; null leaves it to the slide. */
+  readonly mpp: Mpp | null;
+  readonly patchPx: number;
+  /** Micrometres per pixel of the patches; null takes the pixels of level 0 as they are. */
+  readonly patchMpp: Mpp | null;
+  readonly batchSize: number;
+  readonly dtype: FeatureType;
+  /** Goes into `slide.json`, for the next run. */
+  readonly configuration: string;
+}
+
+export interface SlideControl {
+  readonly stages: Stages;
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, patches: number) => void;
+}
+
+/** Longer side of the thumbnail and the heatmap. */
+const THUMBNAIL_PX = 1024;
+
+/**
+ * Works in a hidden folder beside `folder` and gives it that name when everything is in it. A failure leaves nothing behind.
+ *
+ * @throws UserError whatever the stages throw; the signal's reason.
+ */
+export async function runSlide(
+  input: SlideInput,
+  folder: string,
+  line: Line,
+  options: SlideOptions,
+  control: SlideControl,
+): Promise<FinishedSlide> {
+  const { stages, signal } = control;
+  const work = join(dirname(folder), `.${input.id}.partial`);
+  await rm(work, { recursive: true, force: true });
+  const slide = await stages.run('open', () => openSlide(input.source, givenScale(input, options)));
+  try {
+    await makeFolder(work);
+    const hash = await stages.run('open', () => hashSlide(input.source, signal));
+    const survey = await stages.run('tissue', () => surveySlide(slide, options, signal));
+    const nPatches = await extract(input, slide, hash, survey.grid, work, line.encoder, options, control);
+    const record = await slideRecord(input, slide, hash, survey, nPatches, options);
+    const prediction =
+      nPatches > 0 && line.predictor ? await predict(input, record, survey, work, line.predictor, stages) : null;
+    await stages.run('write', async () => {
+      await writeSurvey(work, slide, survey);
+      if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
+      await writeJson(join(work, 'slide.json'), record);
+      await rm(folder, { recursive: true, force: true });
+      await rename(work, folder);
+    });
+    return { slide: record, prediction };
+  } finally {
+    await slide.close();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Where the tissue is, and which patches cover it. */
+interface Survey {
+  readonly tissue: TissueMask;
+  readonly thumbnail: Overview;
+  readonly grid: PatchGrid;
+}
+
+async function surveySlide(slide: Slide, { patchPx, patchMpp }: SlideOptions, signal: AbortSignal): Promise<Survey> {
+  const tissue = await readTissue(slide, signal);
+  const grid = createGrid(slide, tissue, { patchPx, mpp: patchMpp });
+  return { tissue, grid, thumbnail: await readThumbnail(slide, THUMBNAIL_PX, signal) };
+}
+
+async function writeSurvey(work: string, slide: Slide, { tissue, thumbnail }: Survey): Promise<void> {
+  const { width, height } = slide.levels[0]!;
+  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
+  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, { width, height })));
+}
+
+/** @returns number of patches in the bag; without an encoder, of the grid. */
+async function extract(
+  input: SlideInput,
+  slide: Slide,
+  hash: string,
+  grid: PatchGrid,
+  work: string,
+  encoder: Encoder | null,
+  { batchSize, dtype }: SlideOptions,
+  { stages, signal, onProgress }: SlideControl,
+): Promise<number> {
+  if (!encoder) return grid.count;
+  const meta = bagMeta(input, slide, hash, grid, encoder);
+  const options = { batchSize, dtype, signal, onProgress: (done: number) => onProgress(done, grid.count) };
+  const count = await stages.run('extract', () => extractBag(slide, grid, encoder, bagPath(work), meta, options));
+  if (count > 0 || grid.count === 0) return count;
+  const problem = `${input.source}: none of its ${grid.count} patches can be read (${slide.unreadable[0]?.reason}).`;
+  throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
+}
+
+async function predict(
+  input: SlideInput,
+  record: SlideRecord,
+  { tissue, thumbnail, grid }: Survey,
+  work: string,
+  predictor: Predictor,
+  stages: Stages,
+): Promise<PredictionResult> {
+  const { coords, result, scores } = await stages.run('aggregate', async () => {
+    const bag = await readBag(bagPath(work));
+    const { result, scores } = await predictor.predict(record, bag, input.label);
+    if (scores) await addScores(bagPath(work), scores);
+    return { coords: bag.coords!, result, scores };
+  });
+  if (scores) {
+    await stages.run('heatmap', async () => {
+      const heatmap = drawHeatmap(thumbnail, tissue, { coords, scores: scores.attention_raw, side: grid.level0Side });
+      await writeWhole(join(work, 'heatmap.png'), await encodePng(heatmap));
+    });
+  }
+  return result;
+}
+
+const bagPath = (work: string) => join(work, 'bag.arrow');
+
+/** The command line goes before the manifest, the manifest before the file. */
+function givenScale(input: SlideInput, { mpp }: SlideOptions) {
+  if (mpp !== null) return { mpp, mppSource: 'flag' as const };
+  return input.mpp === null ? {} : { mpp: input.mpp, mppSource: 'manifest' as const };
+}
+
+function bagMeta(input: SlideInput, slide: Slide, slideHash: string, grid: PatchGrid, encoder: Encoder): BagMeta {
+  return {
+    slideId: input.id,
+    slideHash,
+    mpp: slide.scale.mpp,
+    mppSource: slide.scale.source,
+    patchMpp: grid.mpp,
+    patchPx: grid.patchPx,
+    patchLevel0Px: grid.level0Side,
+    encoder: encoder.id,
+    order: grid.order,
+    version: VERSION,
+  };
+}
+
+async function slideRecord(
+  { id, source }: SlideInput,
+  slide: Slide,
+  hash: string,
+  { tissue, grid }: Survey,
+  nPatches: number,
+  { configuration }: SlideOptions,
+): Promise<SlideRecord> {
+  const { width, height } = slide.levels[0]!;
+  return {
+    id,
+    source,
+    hash,
+    format: slide.format,
+    vendor: slide.vendor,
+    mpp: slide.scale.mpp,
+    mppSource: slide.scale.source,
+    objectivePower: slide.objectivePower,
+    width,
+    height,
+    levels: slide.levels.map(({ width, height, downsample, tileWidth, tileHeight }) => {
+      return { width, height, downsample, tileWidth, tileHeight };
+    }),
+    tissueAreaUm2: tissue.areaUm2,
+    patch: { px: grid.patchPx, level0Px: grid.level0Side, mpp: grid.mpp },
+    nPatches,
+    unreadableTiles: slide.unreadable.length,
+    warnings: warnings(slide, grid, nPatches),
+    madeFrom: { configuration, file: await stampOf(source) },
+  };
+}
+
+function warnings({ scale, unreadable }: Slide, grid: PatchGrid, nPatches: number): string[] {
+  const found: string[] = [];
+  if (scale.source === 'objective') {
+    found.push(
+      `The file gives no micrometres per pixel; ${scale.mpp} was derived from its objective. Check it, or pass --mpp.`,
+    );
+  }
+  if (grid.mpp === null) found.push('The scale of this slide is unknown; its patches are pixels of level 0.');
+  if (grid.count === 0) found.push('No tissue was found, so there is no prediction.');
+  if (unreadable.length > 0) {
+    found.push(
+      `${unreadable.length} stored tiles cannot be read; ${grid.count - nPatches} patches on them were left out.`,
+    );
+  }
+  return found;
+}
