@@ -1,6 +1,7 @@
 /** Reordering and picking rows or columns. An index of -1 gives zeros. */
+import { addScaled } from './elementwise.ts';
 import type { Tape } from './tape.ts';
-import type { Tensor } from './tensor.ts';
+import { type Tensor, tensor } from './tensor.ts';
 
 /** y (n, c) = rows `index` of x (r, c); an index may repeat. `index` is i32 on the device. */
 export function gatherRows(tape: Tape, x: Tensor, index: Tensor): Tensor {
@@ -28,6 +29,30 @@ export function reorderColumns(tape: Tape, x: Tensor, index: Int32Array): Tensor
     const { view, accumulate } = tape.gradientSlot(x);
     tape.run('gatherColumns', [tape.gradientOf(y)!, inverse, view], [r, n, L, accumulate]);
     tape.discard(inverse);
+  });
+  return y;
+}
+
+/** The rows of several (r_i, c) one after another. */
+export function concatRows(tape: Tape, parts: readonly Tensor[]): Tensor {
+  const c = parts[0]!.shape[1]!;
+  const rows = parts.reduce((sum, part) => sum + part.shape[0]!, 0);
+  const y = tape.create(
+    [rows, c],
+    parts.some((part) => part.needsGradient),
+  );
+  const window = (whole: Tensor, index: number) => {
+    const before = parts.slice(0, index).reduce((sum, part) => sum + part.length, 0);
+    return tensor(whole.storage, whole.offset + before, parts[index]!.shape);
+  };
+  parts.forEach((part, i) => {
+    tape.run('add', [part, null, window(y, i)], [part.length, 1, 0]);
+  });
+  tape.record([y], [], () => {
+    const dy = tape.gradientOf(y)!;
+    parts.forEach((part, i) => {
+      if (part.needsGradient) addScaled(tape, window(dy, i), 1, part);
+    });
   });
   return y;
 }

@@ -1,6 +1,6 @@
 /** Matrix products on the tape. */
 
-import { activate } from './elementwise.ts';
+import { activate, addScaled } from './elementwise.ts';
 import { type Activation, activations } from './kernels.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
@@ -31,19 +31,41 @@ export function matmul(tape: Tape, A: Tensor, B: Tensor, options: MatmulOptions 
 
   tape.record([C], [], () => {
     const dC = tape.gradientOf(C)!;
-    if (A.needsGradient) {
-      const { view, accumulate } = tape.gradientSlot(A);
-      if (transA) product(tape, B, dC, null, view, { m: k, n: m, k: n, transA: transB, transB: true, accumulate });
-      else product(tape, dC, B, null, view, { m, n: k, k: n, transA: false, transB: !transB, accumulate });
-    }
-    if (B.needsGradient) {
-      const { view, accumulate } = tape.gradientSlot(B);
-      if (transB) product(tape, dC, A, null, view, { m: n, n: k, k: m, transA: true, transB: transA, accumulate });
-      else product(tape, A, dC, null, view, { m: k, n, k: m, transA: !transA, transB: false, accumulate });
-    }
+    addFactorGradients(tape, A, B, dC, { m, n, k, transA, transB });
     if (bias?.needsGradient) addColumnSums(tape, dC, bias);
   });
   return activation && !fused ? activate(tape, C, activation) : C;
+}
+
+/**
+ * C (m, n) = residual + op(A) op(B). Without training the sum is written over the residual itself, which is returned: the
+ * residual's old contents are gone.
+ */
+export function addMatmul(
+  tape: Tape,
+  residual: Tensor,
+  A: Tensor,
+  B: Tensor,
+  options: Pick<MatmulOptions, 'transA' | 'transB'> = {},
+): Tensor {
+  const { transA = false, transB = false } = options;
+  const [m, k] = transA ? [A.shape[1]!, A.shape[0]!] : [A.shape[0]!, A.shape[1]!];
+  const n = transB ? B.shape[0]! : B.shape[1]!;
+  if (residual.length !== m * n) throw new Error(`product [${m},${n}] added to [${residual.shape}]`);
+  const dims = { m, n, k, transA, transB };
+  if (!tape.training) {
+    product(tape, A, B, null, residual, { ...dims, accumulate: 1 });
+    return residual;
+  }
+  const C = tape.create([m, n], residual.needsGradient || A.needsGradient || B.needsGradient);
+  tape.run('add', [residual, null, C], [C.length, 1, 0]);
+  product(tape, A, B, null, C, { ...dims, accumulate: 1 });
+  tape.record([C], [], () => {
+    const dC = tape.gradientOf(C)!;
+    addFactorGradients(tape, A, B, dC, dims);
+    if (residual.needsGradient) addScaled(tape, dC, 1, residual);
+  });
+  return C;
 }
 
 /** y (rows, out) = x (rows, in) W^T + b with W (out, in), as PyTorch's Linear. */
@@ -83,6 +105,21 @@ export function product(tape: Tape, A: Tensor, B: Tensor, bias: Tensor | null, C
       p.activation ? activations.indexOf(p.activation) : -1,
     ],
   );
+}
+
+/** What a product C = op(A) op(B) sends back to its factors. */
+function addFactorGradients(tape: Tape, A: Tensor, B: Tensor, dC: Tensor, dims: Omit<Product, 'accumulate'>): void {
+  const { m, n, k, transA, transB } = dims;
+  if (A.needsGradient) {
+    const { view, accumulate } = tape.gradientSlot(A);
+    if (transA) product(tape, B, dC, null, view, { m: k, n: m, k: n, transA: transB, transB: true, accumulate });
+    else product(tape, dC, B, null, view, { m, n: k, k: n, transA: false, transB: !transB, accumulate });
+  }
+  if (B.needsGradient) {
+    const { view, accumulate } = tape.gradientSlot(B);
+    if (transB) product(tape, dC, A, null, view, { m: n, n: k, k: m, transA: true, transB: transA, accumulate });
+    else product(tape, A, dC, null, view, { m: k, n, k: m, transA: !transA, transB: false, accumulate });
+  }
 }
 
 /** The gradient of a bias: column sums of dC (rows, n). */

@@ -1,16 +1,22 @@
 /** The contract of a bag model: what aggregators look like to training, evaluation and the command line. */
+import type { Parameters } from '../kernels/parameters.ts';
 import type { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
+import type { ModelConfig } from './model-card.ts';
 
 export interface BagOutput {
   /** Bags x classes. */
   readonly logits: Tensor;
   /** Raw attention score of each instance before the softmax, in row order; null for models without attention. */
   readonly scores: Tensor | null;
-  /** Attention: softmax of the scores over the instances of a bag; null likewise. */
+  /** Attention: softmax of the scores over the instances of a bag, in row order (instances x classes if it differs by class); null likewise. */
   readonly attention: Tensor | null;
   /** Pooled slide vectors, bags x width; null likewise. */
   readonly pooled: Tensor | null;
+  /** Logits of single instances, instances x classes; null for models that do not make them. */
+  readonly instanceLogits: Tensor | null;
+  /** While training: the instance vectors that were pooled, instances x width; null otherwise. */
+  readonly instances: Tensor | null;
 }
 
 /** Several bags one after another in one sequence; every bag is computed as if it were alone. */
@@ -21,9 +27,28 @@ export interface PackedBags {
   readonly offsets: readonly number[];
 }
 
+export interface LossOptions {
+  /** One weight a class; null: all alike. */
+  readonly classWeights?: Tensor | null;
+  /** Multiplies the gradient (accumulation over steps). */
+  readonly scale?: number;
+}
+
 export interface BagModel {
+  readonly config: ModelConfig;
   /** Parameters under PyTorch's names, in a fixed order. */
   readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Device memory at the peak of `forward` in inference, for each instance, its features included. */
+  readonly bytesPerInstance: number;
   /** Records on the tape; the same code serves inference (`tape.training` false) and training. */
   forward(tape: Tape, bags: PackedBags): BagOutput;
+  /** The model's own training loss, where it is more than the cross-entropy of its logits. Leaves gradients on the tape as `crossEntropy` does. */
+  loss?(tape: Tape, bags: PackedBags, output: BagOutput, labels: readonly number[], options: LossOptions): Tensor;
+}
+
+/** A kind of bag model: what it has to learn, and how it is made. */
+export interface ModelKind {
+  /** Names, as PyTorch saves them, and shapes of the parameters. */
+  shapes(config: ModelConfig): Map<string, readonly number[]>;
+  create(config: ModelConfig, parameters: Parameters): BagModel;
 }
