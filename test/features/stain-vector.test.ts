@@ -86,7 +86,7 @@ describe('stain features of synthetic slides', () => {
     expect(all.every(Number.isFinite)).toBe(true);
     const spread = Math.sqrt(all.reduce((sum, value) => sum + value * value, 0) / all.length);
     expect(spread).toBeGreaterThan(0.5);
-    expect(spread).toBeLessThan(2);
+    expect(spread).toBeLessThan(3);
   });
 });
 
