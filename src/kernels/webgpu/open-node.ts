@@ -1,0 +1,37 @@
+/** The WebGPU device in Node, through Dawn's binding (package `webgpu`). */
+import { readdirSync, readFileSync } from 'node:fs';
+import { adapterName, type DeviceRestrictions, requestAdapter, requestDevice } from './adapter.ts';
+import { WebGpuDevice } from './device.ts';
+
+export interface OpenOptions {
+  /** Also take a software adapter. For tests. */
+  readonly software?: boolean;
+  /** Throw instead of returning null. */
+  readonly required?: boolean;
+  readonly restrict?: DeviceRestrictions;
+}
+
+/**
+ * Opens the GPU, or null when there is none (or only a software adapter, unless `software` allows it).
+ * @throws UserError `no-gpu` if `required` and there is none.
+ */
+export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevice | null> {
+  const { software = false, required = false, restrict } = options;
+  // Dawn's instance keeps Node alive while referenced: the device drops it when closed.
+  const gpu = await createDawn();
+  const adapter = await requestAdapter(gpu, { software, required });
+  return adapter && new WebGpuDevice(await requestDevice(adapter, restrict), adapterName(adapter), readShaders(), gpu);
+}
+
+/** Dawn's WebGPU; undefined on platforms it has no binary for. */
+export async function createDawn(): Promise<GPU | undefined> {
+  const dawn = await import('webgpu').catch(() => undefined);
+  return dawn?.create([]);
+}
+
+/** All WGSL files by name without extension. */
+export function readShaders(): Record<string, string> {
+  const folder = new URL('./wgsl/', import.meta.url);
+  const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl'));
+  return Object.fromEntries(files.map((file) => [file.slice(0, -5), readFileSync(new URL(file, folder), 'utf8')]));
+}
