@@ -182,7 +182,8 @@ async function slideRecord(
   nPatches: number,
   { configuration }: SlideOptions,
 ): Promise<SlideRecord> {
-  const { width, height } = slide.levels[0]!;
+  // A pixel of level 0 is a level-0 pixel.
+  const { width, height }: { width: number; height: number } = slide.levels[0]!;
   return {
     id,
     source,

@@ -16,7 +16,7 @@ describe('a run folder', () => {
     const { slides, result, warnings } = await readRunFolder(run.folder);
     expect([...slides.keys()]).toEqual(['damaged', 'known', 'moved', 'failed']);
     expect(warnings).toEqual([]);
-    expect(result?.model.trained).toBe(false);
+    expect(result?.model?.trained).toBe(false);
     expect(slides.get('known')).toMatchObject({ status: 'done', patient: 'Doe, "J"' });
     expect(slides.get('failed')).toMatchObject({
       status: 'failed',
