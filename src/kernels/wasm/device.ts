@@ -21,7 +21,11 @@ export interface WasmOptions {
   /** Threads in all, this one included. */
   readonly threads: number;
   /** Starts a worker that calls `serve` with its part and resolves when it is ready. */
-  readonly startWorker: (module: WebAssembly.Module, memory: WebAssembly.Memory, part: number) => Promise<{ terminate(): unknown }>;
+  readonly startWorker: (
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    part: number,
+  ) => Promise<{ terminate(): unknown }>;
   readonly native?: (memory: WebAssembly.Memory) => Promise<NativeMatmul | null>;
 }
 
@@ -90,7 +94,8 @@ class WasmDevice implements Device, Launcher {
 
   write(storage: Storage, data: Float32Array | Int32Array, offset = 0): void {
     const at = (storage as WasmStorage).address / 4 + offset;
-    if (offset + data.length > storage.length) throw new Error(`write of ${data.length} at ${offset} into ${storage.length} elements`);
+    if (offset + data.length > storage.length)
+      throw new Error(`write of ${data.length} at ${offset} into ${storage.length} elements`);
     if (data instanceof Float32Array) this.#floats.set(data, at);
     else this.#integers.set(data, at);
   }

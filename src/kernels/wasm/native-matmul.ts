@@ -65,11 +65,13 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
   const table = koffi.call(getApi, koffi.proto('void *(uint32_t version)'), API_VERSION) as Address;
   const places = koffi.decode(table, koffi.array('void *', PLACE.addSessionConfigEntry + 1)) as Address[];
   const bound = (place: number, signature: string) => {
-    const type = koffi.pointer(koffi.proto(signature));
-    return koffi.decode(BigUint64Array.of(places[place]!), type) as (...args: unknown[]) => Address | null;
+    const type = koffi.proto(signature);
+    return (...args: unknown[]) => koffi.call(places[place]!, type, ...args) as Address | null;
   };
 
-  const getErrorMessage = bound(PLACE.getErrorMessage, 'const char *(void *status)') as (status: Address) => unknown as (status: Address) => string;
+  const getErrorMessage = bound(PLACE.getErrorMessage, 'const char *(void *status)') as (
+    status: Address,
+  ) => unknown as (status: Address) => string;
   const releaseStatus = bound(PLACE.releaseStatus, 'void (void *status)');
   const check = (status: Address | null) => {
     if (!status) return;
@@ -92,7 +94,10 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
   );
   const releaseValue = bound(PLACE.releaseValue, 'void (void *value)');
   const releaseSession = bound(PLACE.releaseSession, 'void (void *session)');
-  const createSession = bound(PLACE.createSessionFromArray, 'void *(void *env, void *model, size_t bytes, void *options, void *out)');
+  const createSession = bound(
+    PLACE.createSessionFromArray,
+    'void *(void *env, void *model, size_t bytes, void *options, void *out)',
+  );
   const env = made(bound(PLACE.createEnv, 'void *(int level, const char *name, void *out)')(WARNING, 'lamina', out));
   const info = made(bound(PLACE.createCpuMemoryInfo, 'void *(int allocator, int memory, void *out)')(1, 0, out));
   const options = made(bound(PLACE.createSessionOptions, 'void *(void *out)')(out));
@@ -134,14 +139,31 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
     name: 'onnxruntime',
     run(views, params) {
       const [A, B, bias, C] = views as [number, number, number, number];
-      const [m, n, k, transA, transB, accumulate, activation] = params as [number, number, number, number, number, number, number];
+      const [m, n, k, transA, transB, accumulate, activation] = params as [
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
       if (activation >= 0 || (bias && accumulate)) return false;
       const addend = bias || accumulate;
       values[0] = transA ? value(A, k, m) : value(A, m, k);
       values[1] = transB ? value(B, n, k) : value(B, k, n);
       if (addend) values[2] = bias ? value(bias, 1, n) : value(C, m, n);
       results[0] = value(C, m, n);
-      const status = run(session(!!transA, !!transB, !!addend), null, inputNames.pointers, values, addend ? 3 : 2, outputNames.pointers, 1, results);
+      const status = run(
+        session(!!transA, !!transB, !!addend),
+        null,
+        inputNames.pointers,
+        values,
+        addend ? 3 : 2,
+        outputNames.pointers,
+        1,
+        results,
+      );
       for (let i = 0; i < (addend ? 3 : 2); i++) releaseValue(values[i]);
       releaseValue(results[0]);
       check(status);
