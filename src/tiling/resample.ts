@@ -84,66 +84,94 @@ export function resampleArea(
 ): void {
   const across = footprints(rectangle.x, rectangle.width, width, sourceWidth);
   const down = footprints(rectangle.y, rectangle.height, height, sourceHeight);
-  const firstRow = down.start[0]!;
-  const rows = down.start[height - 1]! + down.taps - firstRow;
-  const narrow = new Float32Array(rows * width * 3);
-  for (let row = 0; row < rows; row++) {
-    const line = Math.min(firstRow + row, sourceHeight - 1) * sourceWidth * 3;
-    for (let column = 0, to = row * width * 3; column < width; column++, to += 3) {
-      let red = 0;
-      let green = 0;
-      let blue = 0;
-      let at = line + across.start[column]! * 3;
-      for (let tap = column * across.taps, end = tap + across.taps; tap < end; tap++, at += 3) {
-        const weight = across.weights[tap]!;
-        red += weight * source[at]!;
-        green += weight * source[at + 1]!;
-        blue += weight * source[at + 2]!;
-      }
-      narrow[to] = red;
-      narrow[to + 1] = green;
-      narrow[to + 2] = blue;
-    }
-  }
-  const stride = width * 3;
+  const line = new Float32Array(sourceWidth * 3);
   for (let row = 0; row < height; row++) {
-    const start = (down.start[row]! - firstRow) * stride;
-    for (let i = 0, to = row * stride; i < stride; i++, to++) {
-      let sum = 0.5;
-      for (let tap = 0, at = start + i; tap < down.taps; tap++, at += stride) {
-        sum += down.weights[row * down.taps + tap]! * narrow[at]!;
-      }
-      target[to] = sum;
-    }
+    meanOfRows(source, down, row, line);
+    meansAlong(line, across, target, row * width * 3, width);
   }
 }
 
-/** Which source pixels each output pixel of one axis covers, and by how much: `taps` weights each, from `start`. */
+/** Which source pixels each output pixel of one axis covers, `counts[i]` of them from `starts[i]`, and by how much: `taps` places each. */
 interface Footprints {
   readonly taps: number;
-  readonly start: Int32Array;
+  readonly starts: Int32Array;
+  readonly counts: Int32Array;
   readonly weights: Float32Array;
 }
 
 function footprints(origin: number, length: number, count: number, limit: number): Footprints {
   const step = length / count;
-  const taps = Math.min(limit, Math.ceil(step - 1e-9) + 1);
-  const start = new Int32Array(count);
+  const taps = Math.ceil(step) + 2;
+  const starts = new Int32Array(count);
+  const counts = new Int32Array(count);
   const weights = new Float32Array(count * taps);
   for (let i = 0; i < count; i++) {
     const from = origin + i * step;
     const to = from + step;
-    // The window is moved back where it would leave the picture; the weights outside the footprint are 0.
-    const first = Math.max(0, Math.min(Math.floor(from), limit - taps));
-    start[i] = first;
+    const first = Math.min(Math.floor(from), limit - 1);
+    // A sliver thinner than rounding is not a pixel; the last pixel stands for what would lie beyond the picture.
+    const last = Math.max(first, Math.min(Math.ceil(to - 1e-6), limit) - 1);
+    starts[i] = first;
+    counts[i] = last - first + 1;
     let sum = 0;
-    for (let tap = 0; tap < taps; tap++) {
-      const pixel = first + tap;
-      const weight = Math.max(0, Math.min(to, pixel + 1) - Math.max(from, pixel));
-      weights[i * taps + tap] = weight;
+    for (let pixel = first; pixel <= last; pixel++) {
+      const weight = Math.max(1e-9, Math.min(to, pixel + 1) - Math.max(from, pixel));
+      weights[i * taps + pixel - first] = weight;
       sum += weight;
     }
-    for (let tap = 0; tap < taps; tap++) weights[i * taps + tap] = weights[i * taps + tap]! / sum;
+    for (let tap = i * taps; tap < i * taps + counts[i]!; tap++) weights[tap] = weights[tap]! / sum;
   }
-  return { taps, start, weights };
+  return { taps, starts, counts, weights };
+}
+
+/** The rows that output row `row` covers, as one: `line` gets their weighted mean. */
+function meanOfRows(
+  source: Uint8Array,
+  { taps, starts, counts, weights }: Footprints,
+  row: number,
+  line: Float32Array,
+): void {
+  const stride = line.length;
+  const from = starts[row]! * stride;
+  const count = counts[row]!;
+  const first = weights[row * taps]!;
+  if (count === 1) {
+    for (let i = 0; i < stride; i++) line[i] = source[from + i]!;
+    return;
+  }
+  // Two at once: near the slide's own scale, that is all there are.
+  const second = weights[row * taps + 1]!;
+  const next = from + stride;
+  for (let i = 0; i < stride; i++) line[i] = first * source[from + i]! + second * source[next + i]!;
+  for (let tap = 2; tap < count; tap++) {
+    const weight = weights[row * taps + tap]!;
+    const at = from + tap * stride;
+    for (let i = 0; i < stride; i++) line[i] = line[i]! + weight * source[at + i]!;
+  }
+}
+
+/** One row of RGB, reduced along itself, written to `target` from `to`. */
+function meansAlong(
+  line: Float32Array,
+  { taps, starts, counts, weights }: Footprints,
+  target: Uint8Array,
+  to: number,
+  width: number,
+): void {
+  for (let column = 0, into = to; column < width; column++, into += 3) {
+    // Half a grey level, so that cutting off the fraction rounds.
+    let red = 0.5;
+    let green = 0.5;
+    let blue = 0.5;
+    let at = starts[column]! * 3;
+    for (let tap = column * taps, end = tap + counts[column]!; tap < end; tap++, at += 3) {
+      const weight = weights[tap]!;
+      red += weight * line[at]!;
+      green += weight * line[at + 1]!;
+      blue += weight * line[at + 2]!;
+    }
+    target[into] = red;
+    target[into + 1] = green;
+    target[into + 2] = blue;
+  }
 }

@@ -1,0 +1,53 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { DecodePool, type DecodeTask } from '../../src/tiling/decode-pool.ts';
+
+const pool = new DecodePool(2);
+afterAll(() => pool.close());
+
+/** A raw tile of 4 x 4 pixels of one colour. */
+function taskOf(colour: number): DecodeTask {
+  const encoding = { codec: 'none', width: 4, height: 4, colour: 'rgb', samples: 3, differenced: false } as const;
+  return { kind: 'decode', bytes: new Uint8Array(48).fill(colour), encoding, width: 4, height: 4, into: null };
+}
+
+describe('the pool of decoders', () => {
+  it('gives each its own answer, and holds few tasks however many wait', async () => {
+    let prepared = 0;
+    let finished = 0;
+    let most = 0;
+    const answers = Array.from({ length: 200 }, async (_, i) => {
+      const data = await pool.run(async () => {
+        most = Math.max(most, ++prepared - finished);
+        return taskOf(i);
+      });
+      finished++;
+      return new Uint8Array(data!)[0];
+    });
+    expect(await Promise.all(answers)).toEqual(Array.from({ length: 200 }, (_, i) => i));
+    expect(most).toBeLessThanOrEqual(8);
+  });
+
+  it('decodes into shared memory when given some', async () => {
+    const into = new SharedArrayBuffer(48);
+    expect(await pool.run(() => ({ ...taskOf(7), into }))).toBeNull();
+    expect([...new Uint8Array(into)]).toEqual(Array(48).fill(7));
+  });
+
+  it('passes on what goes wrong, and goes on', async () => {
+    await expect(pool.run(() => Promise.reject(new Error('no bytes')))).rejects.toThrow('no bytes');
+    await expect(pool.run(() => ({ ...taskOf(1), bytes: new Uint8Array(5) }))).rejects.toThrow('unpacks to 5 bytes');
+    expect(await pool.run(() => null)).toBeNull();
+    expect(await pool.run(() => taskOf(1))).toBeInstanceOf(ArrayBuffer);
+  });
+
+  it('does not begin what is aborted', async () => {
+    await expect(pool.run(() => taskOf(1), AbortSignal.abort())).rejects.toThrow('aborted');
+  });
+
+  it('fails what comes after it is closed', async () => {
+    const closed = new DecodePool(1);
+    await closed.run(() => taskOf(1));
+    await closed.close();
+    await expect(closed.run(() => taskOf(1))).rejects.toThrow('closed');
+  });
+});

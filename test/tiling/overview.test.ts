@@ -1,0 +1,68 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { openSlide } from '../../src/tiling/open-slide.ts';
+import { readOverview } from '../../src/tiling/overview.ts';
+import { resampleArea } from '../../src/tiling/resample.ts';
+import { readThumbnail, writeJpeg } from '../../src/tiling/thumbnail.ts';
+import { createPicture, meanDifference, temporaryFolder, writeTiff } from './pictures.ts';
+
+const folder = await temporaryFolder();
+const picture = createPicture(600, 450, 9);
+
+describe('readOverview', () => {
+  it.each([1, 2.5, 7.5, 100])(
+    'of a slide without lower levels, %f level-0 pixels per pixel, is the mean of the areas',
+    async (scale) => {
+      const path = join(folder, 'one-level.tif');
+      await writeTiff(picture, path, { tile: true, tileWidth: 112, tileHeight: 80, compression: 'deflate' });
+      const slide = await openSlide(path);
+      const overview = await readOverview(slide, scale);
+      await slide.close();
+      expect(overview).toMatchObject({
+        width: Math.ceil(600 / scale),
+        height: Math.ceil(450 / scale),
+        level0PerPixel: scale,
+      });
+      const expected = new Uint8Array(overview.data.length);
+      const { width, height } = overview;
+      const rectangle = { x: 0, y: 0, width: Math.min(600, width * scale), height: Math.min(450, height * scale) };
+      if (rectangle.width === width * scale && rectangle.height === height * scale) {
+        resampleArea(picture.data, 600, 450, rectangle, expected, width, height);
+        expect(overview.data.every((value, i) => Math.abs(value - expected[i]!) <= 1)).toBe(true);
+      } else {
+        // The last pixel hangs over the edge and is the mean of what it has.
+        expect(overview.data[overview.data.length - 3]).toBeGreaterThan(0);
+        expect(overview.data[overview.data.length - 3]).toBeLessThan(255);
+      }
+    },
+  );
+
+  it('of a pyramid shows the same as of level 0', async () => {
+    const path = join(folder, 'pyramid.tif');
+    await writeTiff(picture, path, {
+      tile: true,
+      tileWidth: 112,
+      tileHeight: 80,
+      pyramid: true,
+      compression: 'deflate',
+    });
+    const slide = await openSlide(path);
+    const thumbnail = await readThumbnail(slide, 100);
+    await slide.close();
+    expect(thumbnail).toMatchObject({ width: 100, height: 75 });
+    const expected = new Uint8Array(100 * 75 * 3);
+    resampleArea(picture.data, 600, 450, { x: 0, y: 0, width: 600, height: 450 }, expected, 100, 75);
+    expect(meanDifference(thumbnail.data, expected)).toBeLessThan(2);
+  });
+});
+
+it('writeJpeg leaves the picture and nothing else', async () => {
+  const target = await temporaryFolder();
+  await writeJpeg(picture, join(target, 'thumbnail.jpg'));
+  expect(await readdir(target)).toEqual(['thumbnail.jpg']);
+  const { width, height, format } = await sharp(join(target, 'thumbnail.jpg')).metadata();
+  expect([width, height, format]).toEqual([600, 450, 'jpeg']);
+  await expect(writeJpeg(picture, join(target, 'no', 'such', 'folder.jpg'))).rejects.toThrow();
+});
