@@ -59,26 +59,26 @@ export interface Excursions {
  * of four is in the set from the level of its lowest member down.
  */
 export function excursions(levels: Uint8Array, width: number, height: number): Excursions {
-  const pixels = new Float64Array(LEVELS);
-  const pairs = new Float64Array(LEVELS);
-  const squares = new Float64Array(LEVELS);
+  const pixels = new Uint32Array(LEVELS);
+  const pairs = new Uint32Array(LEVELS);
+  const squares = new Uint32Array(LEVELS);
   // A side is border when only the higher of its two pixels reaches t.
-  const sides = new Float64Array(LEVELS);
+  const sides = new Uint32Array(LEVELS);
   for (let y = 0; y + 1 < height; y++) {
-    for (let i = y * width, end = i + width - 1; i < end; i++) {
-      const a = levels[i]!;
-      const b = levels[i + 1]!;
-      const c = levels[i + width]!;
-      const d = levels[i + width + 1]!;
-      const ab = Math.min(a, b);
-      const ac = Math.min(a, c);
-      const cd = Math.min(c, d);
+    let a = levels[y * width]!;
+    let ac = lower(a, levels[(y + 1) * width]!);
+    for (let i = y * width + 1, end = i + width - 1; i < end; i++) {
+      const b = levels[i]!;
+      const bd = lower(b, levels[i + width]!);
+      const ab = lower(a, b);
       pixels[a]!++;
       pairs[ab]!++;
       pairs[ac]!++;
-      squares[Math.min(ab, cd)]!++;
+      squares[lower(ac, bd)]!++;
       sides[a + b - ab]!++;
-      sides[a + c - ac]!++;
+      sides[a + levels[i + width - 1]! - ac]!++;
+      a = b;
+      ac = bd;
     }
   }
   const count = (width - 1) * (height - 1);
@@ -93,15 +93,21 @@ export function excursions(levels: Uint8Array, width: number, height: number): E
   };
 }
 
+/** The lesser of two small whole numbers without a branch: levels of neighbours are hard to predict. */
+function lower(a: number, b: number): number {
+  const difference = a - b;
+  return b + (difference & (difference >> 31));
+}
+
 /** Share of the pixels at or above each level: the `area` of `excursions` alone, to the last row and column. */
 export function areas(levels: Uint8Array): Float64Array {
-  const pixels = new Float64Array(LEVELS);
+  const pixels = new Uint32Array(LEVELS);
   for (let i = 0; i < levels.length; i++) pixels[levels[i]!]!++;
   return fromAbove(pixels, levels.length);
 }
 
 /** Sums from the highest level down, as shares of `count`. */
-function fromAbove(histogram: Float64Array, count: number): Float64Array {
+function fromAbove(histogram: Uint32Array, count: number): Float64Array {
   const sums = new Float64Array(histogram.length);
   for (let t = histogram.length - 1, sum = 0; t >= 0; t--) {
     sum += histogram[t]!;
@@ -135,7 +141,7 @@ const PATTERN_CLASS = Uint8Array.from({ length: 256 }, (_, pattern) => {
  * A neighbour counts when it is at least one level higher than the pixel, so that flat glass does not look like noise.
  */
 export function localPatterns(levels: Uint8Array, width: number, height: number): Float64Array {
-  const counts = new Float64Array(PATTERNS);
+  const counts = new Uint32Array(PATTERNS);
   for (let y = 1; y + 1 < height; y++) {
     for (let i = y * width + 1, end = i + width - 2; i < end; i++) {
       const centre = levels[i]!;
@@ -153,7 +159,7 @@ export function localPatterns(levels: Uint8Array, width: number, height: number)
     }
   }
   const count = (width - 2) * (height - 2);
-  return counts.map((value) => value / count);
+  return Float64Array.from(counts, (value) => value / count);
 }
 
 /** Side of the blocks in which `coherence` looks for a common direction. */
