@@ -10,7 +10,7 @@
  * dB and dC are sums over channels: each thread adds up its own, `addParts` adds the threads' in a fixed order.
  */
 import { exp2Negative, shareStart, sigmoid, softplus, splat } from './math';
-import { FIRST_OF_BAG, four, gather4, LAST_OF_BAG, layOut, layOutA, LEAST_EXPONENT, listTokens, scatter4 } from './selective-scan';
+import { FIRST_OF_BAG, four, gather4, LAST_OF_BAG, layOut, layOutA, LEAST_EXPONENT, listTokens, loadState, scatter4 } from './selective-scan';
 
 /** Vectors kept for each token and state between the passes: a, b then a f, r then mu r, rho. */
 const KEPT: i32 = 4;
@@ -80,7 +80,7 @@ export function selectiveScanBackward(
       const lam4 = lam + (<usize>((group - g0) * states) << 4);
       layOutA(A, c, D, N, states, A2);
       memory.fill(dA4, 0, <usize>states << 4);
-      memory.copy(f, carries + (<usize>((block * groups + group) * states) << 4), <usize>states << 4);
+      loadState(carries, block, c, D, N, states, f);
       const bias = deltaBias != 0 ? four(deltaBias, c, D) : splat(0.0);
       const skip4 = skip != 0 ? four(skip, c, D) : splat(0.0);
 

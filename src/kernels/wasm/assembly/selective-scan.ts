@@ -98,8 +98,8 @@ export function four(row: usize, c: i32, D: i32): v128 {
   );
 }
 
-/** Puts states (bags, D, N) of one bag into (states) vectors of four channels, or zeros. */
-function loadState(from: usize, bag: i32, c: i32, D: i32, N: i32, states: i32, out: usize): void {
+/** Puts states (bags or chunks, D, N) of one of them into (states) vectors of four channels, or zeros. */
+export function loadState(from: usize, bag: i32, c: i32, D: i32, N: i32, states: i32, out: usize): void {
   if (from == 0) {
     memory.fill(out, 0, <usize>states << 4);
     return;
@@ -187,7 +187,7 @@ export function selectiveScan(
         const flags = load<i32>(entry, 8);
         const bag = load<i32>(entry, 12);
         if (flags & FIRST_OF_BAG) loadState(stateIn, bag, c, D, N, states, state);
-        if (s == s0 && carries != 0) memory.copy(carries + (<usize>((block * groups + g) * states) << 4), state, <usize>states << 4);
+        if (s == s0 && carries != 0) saveState(state, block, c, D, N, carries);
         for (let n = 0; n < states; n += 4) {
           scanSegment(
             Delta + (<usize>i0 << 4), du + (<usize>i0 << 4), p + (<usize>i0 << 4),
