@@ -3,9 +3,10 @@
  * page), the label and the macro picture. The first page's description holds `key = value` pairs between bars.
  */
 import { scaleOf } from './physical-scale.ts';
+import { pyramidOf } from './pyramid.ts';
 import type { SlideFormat } from './slide-format.ts';
 import type { TiffPage } from './tiff-file.ts';
-import { checkWhole, tiffTiles } from './tiff-tiles.ts';
+import { canRead, checkWhole, tiffTiles } from './tiff-tiles.ts';
 import { createTiledSlide } from './tiled-slide.ts';
 
 export const aperioSvs: SlideFormat = {
@@ -21,12 +22,12 @@ export const aperioSvs: SlideFormat = {
     const pages = (await candidate.tiffPages())!;
     const properties = aperioProperties(pages[0]!.description);
     const objectivePower = positive(properties['aperio.AppMag']);
-    const levels = pages.filter((page) => page.tiled);
+    const levels = pyramidOf(pages);
     checkWhole(source, levels[0]!);
     const associated = new Map(
       pages.flatMap((page, index) => {
         const name = page.tiled ? null : associatedName(page, index);
-        return name ? [[name, tiffTiles(source, page)] as const] : [];
+        return name && canRead(page) ? [[name, tiffTiles(source, page)] as const] : [];
       }),
     );
     return createTiledSlide(source, {

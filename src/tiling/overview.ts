@@ -7,7 +7,8 @@ export interface Overview extends RgbImage {
   readonly level0PerPixel: number;
 }
 
-const maxOverviewPixels = 64 * 1024 * 1024;
+/** Their sums take 256 MB. */
+export const maxOverviewPixels = 16 * 1024 * 1024;
 
 /** Reads the coarsest level that is fine enough. What the slide does not have is white. */
 export async function readOverview(slide: Slide, level0PerPixel: number, signal?: AbortSignal): Promise<Overview> {
@@ -19,7 +20,7 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
     throw new UserError(
       'overview-too-large',
       `An overview of ${slide.source} would have ${width} x ${height} pixels.`,
-      'Ask for a coarser one, and check the scale of the slide.',
+      'Ask for a smaller one.',
     );
   }
   const level = coarsestLevel(slide, scale);
@@ -27,13 +28,13 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
   const sums = new AreaSums(width, height, scale / (full.width / grid.width), scale / (full.height / grid.height));
   const columns = Math.ceil(grid.width / grid.tileWidth);
   const rows = Math.ceil(grid.height / grid.tileHeight);
-  for (let row = 0; row < rows; row++) {
-    const line = Array.from({ length: columns }, async (_, column) => {
-      const tile = await readTileOrNull(slide, level, column, row, signal);
-      if (tile) sums.add(tile, column * grid.tileWidth, row * grid.tileHeight);
-    });
-    await Promise.all(line);
-  }
+  const tiles = Array.from({ length: columns * rows }, async (_, index) => {
+    const column = index % columns;
+    const row = Math.floor(index / columns);
+    const tile = await readTileOrNull(slide, level, column, row, signal);
+    if (tile) sums.add(tile, column * grid.tileWidth, row * grid.tileHeight);
+  });
+  await Promise.all(tiles);
   return { width, height, data: sums.means(), level0PerPixel: scale };
 }
 
@@ -47,16 +48,15 @@ export function coarsestLevel(slide: Slide, level0PerPixel: number): number {
 }
 
 /** Null for an empty tile and for a bad one, which the slide remembers. */
-export async function readTileOrNull(
+async function readTileOrNull(
   slide: Slide,
   level: number,
   column: number,
   row: number,
   signal?: AbortSignal,
-  into?: SharedArrayBuffer,
 ): Promise<RgbImage | null> {
   try {
-    return await slide.readTileRgb(level, column, row, signal, into);
+    return await slide.readTileRgb(level, column, row, signal);
   } catch (error) {
     if (error instanceof UserError && error.code === 'unreadable-tile') return null;
     throw error;

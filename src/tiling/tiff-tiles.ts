@@ -28,7 +28,7 @@ const bandRows = 256;
 /** @throws UserError `unsupported-tiff` with what the page has and how to convert it. */
 export function tiffTiles(source: ByteSource, page: TiffPage): TileGrid {
   const codec = codecs[page.compression];
-  const obstacle = obstacleOf(page, codec);
+  const obstacle = obstacleOf(page);
   if (codec === undefined || obstacle) {
     throw new UserError(
       'unsupported-tiff',
@@ -66,7 +66,13 @@ export function tiffTiles(source: ByteSource, page: TiffPage): TileGrid {
   };
 }
 
-function obstacleOf(page: TiffPage, codec: TileEncoding['codec'] | undefined): string | null {
+/** Whether `tiffTiles` takes the page. */
+export function canRead(page: TiffPage): boolean {
+  return obstacleOf(page) === null;
+}
+
+function obstacleOf(page: TiffPage): string | null {
+  const codec = codecs[page.compression];
   if (codec === undefined) return `compression ${page.compression}`;
   if (page.planar && page.samplesPerPixel > 1) return 'its colours in separate planes';
   if (page.bitsPerSample.some((bits) => bits !== 8) || page.sampleFormat !== 1) {

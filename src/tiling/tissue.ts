@@ -6,7 +6,7 @@
  */
 import type { Mpp } from '../units.ts';
 import { dilate, fillSmall, type Mask, removeSmall } from './morphology.ts';
-import { type Overview, readOverview } from './overview.ts';
+import { maxOverviewPixels, type Overview, readOverview } from './overview.ts';
 import type { RgbImage, Slide } from './slide.ts';
 
 export interface TissueMask extends Mask {
@@ -33,7 +33,9 @@ const thumbnailPx = 1024;
 export async function readTissue(slide: Slide, signal?: AbortSignal): Promise<TissueMask> {
   const { width, height } = slide.levels[0]!;
   const mpp = slide.scale.mpp ?? (Math.max(width, height) <= thumbnailPx ? maskMpp / 2 : assumedMpp);
-  const overview = await readOverview(slide, maskMpp / mpp, signal);
+  // A coarsely scanned slide may be so large that its mask must be coarser than that.
+  const least = Math.sqrt((width * height * 1.01) / maxOverviewPixels);
+  const overview = await readOverview(slide, Math.max(maskMpp / mpp, least), signal);
   return tissueOf(overview, mpp, slide.scale.mpp !== null);
 }
 
