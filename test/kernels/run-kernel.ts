@@ -45,7 +45,10 @@ export async function runKernel(
     if (!view || !/^[>+]/.test(declared)) continue;
     const all = await device.read({ storage: view.storage, offset: 0, length: view.storage.length });
     const around = [...all.subarray(0, view.offset), ...all.subarray(view.offset + view.length)];
-    expect(around.every((x) => x === GUARD), `${kernel} wrote outside ${declared}`).toBe(true);
+    expect(
+      around.every((x) => x === GUARD),
+      `${kernel} wrote outside ${declared}`,
+    ).toBe(true);
     const inner = all.slice(view.offset, view.offset + view.length);
     outputs[word(declared)] = declared.includes(':i32') ? new Int32Array(inner.buffer) : inner;
   }

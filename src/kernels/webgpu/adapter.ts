@@ -46,7 +46,9 @@ export async function requestAdapter(
 
 /** A device with all the adapter has of what the kernels can use. */
 export async function requestDevice(adapter: GPUAdapter, restrict: DeviceRestrictions = {}): Promise<GPUDevice> {
-  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, restrict.limits?.[name] ?? adapter.limits[name]]));
+  const requiredLimits = Object.fromEntries(
+    LIMITS.map((name) => [name, restrict.limits?.[name] ?? adapter.limits[name]]),
+  );
   const requiredFeatures: GPUFeatureName[] = [];
   if (restrict.subgroups !== false && adapter.features.has('subgroups')) requiredFeatures.push('subgroups');
   return adapter.requestDevice({ requiredLimits, requiredFeatures });

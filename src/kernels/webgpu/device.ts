@@ -5,8 +5,9 @@
 import { UserError } from '../../errors.ts';
 import type { Device, Storage, View } from '../device.ts';
 import { type KernelName, kernels } from '../kernels.ts';
-import { BUFFER_USAGE, BufferPool, GpuStorage, megabytes } from './buffers.ts';
-import { type Capabilities, type Pass, passes } from './passes.ts';
+import { BUFFER_USAGE, BufferPool, type GpuStorage, megabytes } from './buffers.ts';
+import type { Capabilities, Pass } from './pass.ts';
+import { passes } from './passes.ts';
 import { scanChunk } from './scan-passes.ts';
 import { parseShader, type Shader, specialise } from './shader.ts';
 
@@ -222,11 +223,7 @@ export class WebGpuDevice implements Device {
   }
 
   /** Decides which view uses whose binding, and the window of storage that each binding covers. */
-  #bind(
-    shader: Shader,
-    views: Pass['views'],
-    bindings: Map<string, Binding>,
-  ): ReadonlyMap<string, string | null> {
+  #bind(shader: Shader, views: Pass['views'], bindings: Map<string, Binding>): ReadonlyMap<string, string | null> {
     const owner = new Map<string, string | null>();
     const present = shader.buffers.filter((b) => views[b.name]);
     for (const buffer of shader.buffers) {
@@ -378,7 +375,13 @@ export class WebGpuDevice implements Device {
     if (!this.#encoder) return;
     this.#endPass();
     if (this.#dispatches) {
-      this.#gpu.queue.writeBuffer(this.#args, 0, this.#argsData.buffer as ArrayBuffer, 0, this.#dispatches * ARGS_BYTES);
+      this.#gpu.queue.writeBuffer(
+        this.#args,
+        0,
+        this.#argsData.buffer as ArrayBuffer,
+        0,
+        this.#dispatches * ARGS_BYTES,
+      );
     }
     this.#gpu.queue.submit([this.#encoder.finish()]);
     this.#encoder = null;

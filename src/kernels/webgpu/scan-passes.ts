@@ -1,7 +1,7 @@
 /** How the selective scan is dispatched: sizes of chunks and workgroups, slabs of channels. */
 import { UserError } from '../../errors.ts';
 import type { View } from '../device.ts';
-import { type Call, type Capabilities, type Pass, strided } from './passes.ts';
+import { type Call, type Capabilities, type Pass, strided } from './pass.ts';
 
 /** Threads of a workgroup, about: enough to hide waiting, few enough for all the registers a segment needs. */
 const THREADS = 128;
@@ -64,7 +64,13 @@ function constantsOf({ params, gpu }: ScanCall, { K, T, G, N }: Shape) {
 }
 
 /** Packs B, C and the small inputs for the scan shaders. */
-function* pack({ views, params }: ScanCall, { K, T, N }: Shape, bc: View, small: View, states: View | null): Iterable<Pass> {
+function* pack(
+  { views, params }: ScanCall,
+  { K, T, N }: Shape,
+  bc: View,
+  small: View,
+  states: View | null,
+): Iterable<Pass> {
   yield {
     shader: 'scanPackTokens',
     views: { ...views, bc },

@@ -70,8 +70,7 @@ export function specialise(shader: Shader, constants: Constants, owner: Readonly
       (_, head: string) => `${head}${to !== null};`,
     );
     if (to === null) text = text.replace(line, `var<private> ${name}: array<${element}, 1>;`);
-    else if (to !== name)
-      text = text.replace(line, '').replace(new RegExp(`(?<![\\w.])${name}\\[`, 'g'), `${to}[`);
+    else if (to !== name) text = text.replace(line, '').replace(new RegExp(`(?<![\\w.])${name}\\[`, 'g'), `${to}[`);
     else {
       const written = shader.buffers.some((b) => b.written && owner.get(b.name) === name);
       const access = written ? 'read_write' : 'read';

@@ -37,7 +37,15 @@ export const functions: Record<Activation, { f(x: number): number; slope(x: numb
 };
 
 /** op(A) (m, k) op(B) (k, n). */
-export function matmul(A: Numbers, B: Numbers, m: number, n: number, k: number, transA: boolean, transB: boolean): Float64Array {
+export function matmul(
+  A: Numbers,
+  B: Numbers,
+  m: number,
+  n: number,
+  k: number,
+  transA: boolean,
+  transB: boolean,
+): Float64Array {
   const C = new Float64Array(m * n);
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < n; j++) {

@@ -18,9 +18,19 @@ describe.skipIf(withoutSwiftShader)(`element-wise kernels and matmul in WGSL ${w
     expect(x!.every((v) => v === 2.5)).toBe(true);
     const [a, b] = [randomArray(1, n), randomArray(2, n)];
     const sum = await runKernel(device, 'add', { a, b, y: new Float32Array(n) }, { n, alpha: 2, beta: -0.5 });
-    expectClose(sum.y!, a.map((v, i) => 2 * v - 0.5 * b[i]!), 1e-6, 'y');
+    expectClose(
+      sum.y!,
+      a.map((v, i) => 2 * v - 0.5 * b[i]!),
+      1e-6,
+      'y',
+    );
     const scaled = await runKernel(device, 'add', { a, b: null, y: new Float32Array(n) }, { n, alpha: 3, beta: 9 });
-    expectClose(scaled.y!, a.map((v) => 3 * v), 1e-6, 'y');
+    expectClose(
+      scaled.y!,
+      a.map((v) => 3 * v),
+      1e-6,
+      'y',
+    );
 
     const storage = device.create(300);
     device.write(storage, randomArray(3, 300));
@@ -28,7 +38,12 @@ describe.skipIf(withoutSwiftShader)(`element-wise kernels and matmul in WGSL ${w
     const [first, second] = [0, 150].map((offset) => ({ storage, offset, length: 150 }));
     device.run('add', [first!, second!, first!], [150, 1, 1]);
     const after = await device.read({ storage, offset: 0, length: 300 });
-    expectClose(after, before.map((v, i) => (i < 150 ? v + before[i + 150]! : v)), 1e-6, 'in place');
+    expectClose(
+      after,
+      before.map((v, i) => (i < 150 ? v + before[i + 150]! : v)),
+      1e-6,
+      'in place',
+    );
     device.release(storage);
   });
 
@@ -36,12 +51,27 @@ describe.skipIf(withoutSwiftShader)(`element-wise kernels and matmul in WGSL ${w
     const n = 333;
     const [a, b, y] = [randomArray(1, n), randomArray(2, n), randomArray(3, n)];
     const once = await runKernel(device, 'multiply', { a, b, y }, { n, accumulate: 0 });
-    expectClose(once.y!, a.map((v, i) => v * b[i]!), 1e-6, 'y');
+    expectClose(
+      once.y!,
+      a.map((v, i) => v * b[i]!),
+      1e-6,
+      'y',
+    );
     const added = await runKernel(device, 'multiply', { a, b, y }, { n, accumulate: 1 });
-    expectClose(added.y!, a.map((v, i) => v * b[i]! + y[i]!), 1e-6, 'y');
+    expectClose(
+      added.y!,
+      a.map((v, i) => v * b[i]! + y[i]!),
+      1e-6,
+      'y',
+    );
   });
 
-  it.each([[1, 1], [5, 70], [64, 33], [129, 2]])('transposes %d x %d', async (r, c) => {
+  it.each([
+    [1, 1],
+    [5, 70],
+    [64, 33],
+    [129, 2],
+  ])('transposes %d x %d', async (r, c) => {
     const x = randomArray(1, r * c);
     const { y } = await runKernel(device, 'transpose', { x, y: new Float32Array(r * c) }, { r, c });
     for (let i = 0; i < r; i++) for (let j = 0; j < c; j++) expect(y![j * r + i]).toBe(x[i * c + j]);
@@ -63,7 +93,12 @@ describe.skipIf(withoutSwiftShader)(`element-wise kernels and matmul in WGSL ${w
       const set = await runKernel(device, 'activationBackward', back, { n, kind, accumulate: 0 });
       expectClose(set.dx!, slope, 2e-6, 'dx');
       const added = await runKernel(device, 'activationBackward', back, { n, kind, accumulate: 1 });
-      expectClose(added.dx!, slope.map((v, i) => v + dx[i]!), 2e-6, 'dx');
+      expectClose(
+        added.dx!,
+        slope.map((v, i) => v + dx[i]!),
+        2e-6,
+        'dx',
+      );
     }
   });
 
@@ -79,7 +114,12 @@ describe.skipIf(withoutSwiftShader)(`element-wise kernels and matmul in WGSL ${w
     const n = 5000;
     const x = randomArray(1, n);
     const seed = 0xfedcba98;
-    const { y } = await runKernel(device, 'dropout', { x, y: new Float32Array(n) }, { n, p: 0.25, seed, accumulate: 0 });
+    const { y } = await runKernel(
+      device,
+      'dropout',
+      { x, y: new Float32Array(n) },
+      { n, p: 0.25, seed, accumulate: 0 },
+    );
     let dropped = 0;
     for (let i = 0; i < n; i++) {
       const drop = dropoutHash(seed, i) < 0.25 * 2 ** 32;
@@ -89,13 +129,36 @@ describe.skipIf(withoutSwiftShader)(`element-wise kernels and matmul in WGSL ${w
     expect(dropped / n).toBeCloseTo(0.25, 1);
   });
 
-  const shapes: [number, number, number][] = [[1, 1, 1], [3, 5, 7], [65, 70, 33], [130, 64, 129], [1, 200, 90], [300, 1, 40], [8, 9, 1500]];
+  const shapes: [number, number, number][] = [
+    [1, 1, 1],
+    [3, 5, 7],
+    [65, 70, 33],
+    [130, 64, 129],
+    [1, 200, 90],
+    [300, 1, 40],
+    [8, 9, 1500],
+  ];
   it.each(shapes)('matmul %d x %d over %d', async (m, n, k) => {
-    for (const [transA, transB] of [[0, 0], [0, 1], [1, 0], [1, 1]] as const) {
-      const [A, B, bias, C] = [randomArray(1, m * k, k ** -0.5), randomArray(2, k * n), randomArray(3, n), randomArray(4, m * n)];
+    for (const [transA, transB] of [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ] as const) {
+      const [A, B, bias, C] = [
+        randomArray(1, m * k, k ** -0.5),
+        randomArray(2, k * n),
+        randomArray(3, n),
+        randomArray(4, m * n),
+      ];
       const product = matmul(A, B, m, n, k, transA === 1, transB === 1);
       const size = { m, n, k, transA, transB };
-      const plain = await runKernel(device, 'matmul', { A, B, bias: null, C }, { ...size, accumulate: 0, activation: -1 });
+      const plain = await runKernel(
+        device,
+        'matmul',
+        { A, B, bias: null, C },
+        { ...size, accumulate: 0, activation: -1 },
+      );
       expectClose(plain.C!, product, 3e-6, `plain ${transA}${transB}`);
       const full = await runKernel(device, 'matmul', { A, B, bias, C }, { ...size, accumulate: 1, activation: 2 });
       const wanted = product.map((v, i) => Math.tanh(v + C[i]! + bias[i % n]!));

@@ -53,7 +53,11 @@ function unpack(): string {
 /** Regular files of a tar archive. */
 function* untar(tar: Buffer): Iterable<[string, Buffer]> {
   for (let at = 0; at + 512 <= tar.length; ) {
-    const field = (from: number, to: number) => tar.toString('latin1', at + from, at + to).replace(/\0.*$/s, '').trim();
+    const field = (from: number, to: number) =>
+      tar
+        .toString('latin1', at + from, at + to)
+        .replace(/\0.*$/s, '')
+        .trim();
     const name = field(0, 100);
     if (!name) return;
     const size = Number.parseInt(field(124, 136) || '0', 8);

@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
+import { expectGolden, goldenCases, withoutGolden } from '../golden-cases.ts';
+import { scan } from '../reference/scan.ts';
+import { expectClose } from '../run-kernel.ts';
+import { goldenScan, randomScan, runScan, type ScanOptions, sideBySide } from '../scan-cases.ts';
+import { openSwiftShader, withoutSwiftShader } from './swiftshader.ts';
+
+const variants = {
+  'with subgroups': undefined,
+  'without subgroups, on the smallest limits': {
+    subgroups: false,
+    limits: {
+      maxStorageBuffersPerShaderStage: 8,
+      maxComputeWorkgroupStorageSize: 16384,
+      maxStorageBufferBindingSize: 1 << 27,
+    },
+  },
+};
+
+const shapes: Record<string, ScanOptions> = {
+  'one token': { D: 3, N: 2, offsets: [0, 1], K: 16 },
+  'K = 4': { D: 5, N: 3, offsets: [0, 37], K: 4 },
+  'K = 3, packed': { D: 2, N: 2, offsets: [0, 1, 5, 40, 47], K: 3 },
+  'K = 16, several chunks': { D: 3, N: 2, offsets: [0, 1100], K: 16 },
+  'K = 16, packed, reversed': { D: 6, N: 4, offsets: [0, 5, 37, 38, 100, 155], K: 16, reversed: true },
+  'K = 64, a whole bag': { D: 2, N: 2, offsets: [0, 50, 110], K: 64 },
+  'K auto, reversed, with state': { D: 4, N: 3, offsets: [0, 130, 420], K: 'auto', reversed: true, state: true },
+  'forward only, with state': { D: 2, N: 5, offsets: [0, 90], K: 0, state: true },
+  'without skip, gate, bias': { D: 5, N: 2, offsets: [0, 19, 60], K: 8, plain: true },
+  'without softplus': { D: 3, N: 2, offsets: [0, 33], K: 5, softplus: false },
+};
+
+describe.skipIf(withoutSwiftShader).each(Object.entries(variants))('selective scan in WGSL %s', (_, restrict) => {
+  let device: WebGpuDevice;
+  beforeAll(async () => {
+    device = await openSwiftShader(restrict);
+  });
+  afterAll(() => device.close());
+
+  it.each(Object.entries(shapes))('%s', { timeout: 120_000 }, async (_, options) => {
+    const c = randomScan(options);
+    const wanted = scan(c.arguments, options.offsets.length - 1);
+    const { y, stateOut } = await runScan(device, c);
+    expectClose(y!, wanted.y, 5e-6, 'y');
+    expectClose(stateOut!, wanted.stateOut, 5e-6, 'stateOut');
+  });
+
+  it('gives the same bits twice', async () => {
+    const c = randomScan({ D: 7, N: 3, offsets: [0, 70, 200], K: 16 });
+    const [one, two] = [await runScan(device, c), await runScan(device, c)];
+    expect(two).toEqual(one);
+  });
+});
+
+describe.skipIf(withoutSwiftShader ?? withoutGolden)(
+  `selective scan in WGSL on golden data ${withoutSwiftShader ?? withoutGolden ?? ''}`,
+  () => {
+    let device: WebGpuDevice;
+    beforeAll(async () => {
+      device = await openSwiftShader();
+    });
+    afterAll(() => device.close());
+
+    it.each(goldenCases('selective_scan').map((c) => [c.name, c] as const))(
+      '%s',
+      { timeout: 300_000 },
+      async (_, c) => {
+        const { B: batch, D, L } = c.dims as { B: number; D: number; L: number };
+        const s = goldenScan(c);
+        const { y, stateOut } = await runScan(device, s);
+        // Back to (B, D, L).
+        expectGolden(c, 'y', sideBySide(y!, D, batch, L));
+        if (!c.cu_seqlens) expectGolden(c, 'last_state', stateOut!);
+      },
+    );
+  },
+);
