@@ -3,7 +3,7 @@
  * A channel's tokens of one bag are first laid out in scan order behind W-1 earlier ones, so that one loop serves
  * both directions, every bag and every tail.
  */
-import { shareStart, sigmoid, splat, sum4 } from './math';
+import { clear, copy, shareStart, sigmoid, splat, sum4 } from './math';
 
 /** Floats of scratch that one thread needs for the longest bag. */
 export function conv1dScratch(longestBag: i32, W: i32): i32 {
@@ -16,7 +16,7 @@ export function conv1dScratch(longestBag: i32, W: i32): i32 {
 function takeBag(row: usize, start: i32, end: i32, reversed: i32, to: usize): void {
   const count = end - start;
   if (!reversed) {
-    memory.copy(to, row + (<usize>start << 2), <usize>count << 2);
+    copy(to, row + (<usize>start << 2), <usize>count << 2);
     return;
   }
   for (let i = 0; i < count; i++) store<f32>(to + (<usize>i << 2), load<f32>(row + (<usize>(end - 1 - i) << 2)));
@@ -27,7 +27,7 @@ function takeBag(row: usize, start: i32, end: i32, reversed: i32, to: usize): vo
 function giveBag(from: usize, row: usize, start: i32, end: i32, reversed: i32, accumulate: i32): void {
   const count = end - start;
   if (!reversed && !accumulate) {
-    memory.copy(row + (<usize>start << 2), from, <usize>count << 2);
+    copy(row + (<usize>start << 2), from, <usize>count << 2);
     return;
   }
   for (let i = 0; i < count; i++) {
@@ -67,8 +67,8 @@ export function conv1d(
       const start = load<i32>(offsets + (<usize>bag << 2));
       const end = load<i32>(offsets + (<usize>bag << 2), 4);
       const count = end - start;
-      if (tail != 0) memory.copy(padded, tail + (<usize>(c * (W - 1)) << 2), <usize>(W - 1) << 2);
-      else memory.fill(padded, 0, <usize>(W - 1) << 2);
+      if (tail != 0) copy(padded, tail + (<usize>(c * (W - 1)) << 2), <usize>(W - 1) << 2);
+      else clear(padded, <usize>(W - 1) << 2);
       takeBag(from, start, end, reversed, padded + (<usize>(W - 1) << 2));
       convolve(padded, w, b, W, count, out);
       if (silu) {
@@ -100,7 +100,7 @@ export function conv1dBackward(
       const start = load<i32>(offsets + (<usize>bag << 2));
       const end = load<i32>(offsets + (<usize>bag << 2), 4);
       const count = end - start;
-      memory.fill(padded, 0, <usize>(W - 1) << 2);
+      clear(padded, <usize>(W - 1) << 2);
       takeBag(x + row, start, end, reversed, padded + (<usize>(W - 1) << 2));
       // g: the gradient before SiLU, zeros after the end (they stand in for the tokens that the bag does not have).
       takeBag(dy + row, start, end, reversed, g);
@@ -114,9 +114,9 @@ export function conv1dBackward(
           v128.store(g + at, f32x4.mul(v128.load(g + at), slope));
         }
       }
-      memory.fill(g + (<usize>count << 2), 0, <usize>(W + 4) << 2);
+      clear(g + (<usize>count << 2), <usize>(W + 4) << 2);
       for (let i = 0; i < count; i += 4) db = f32x4.add(db, v128.load(g + (<usize>i << 2)));
-      memory.fill(padded + (<usize>(W - 1 + count) << 2), 0, 16);
+      clear(padded + (<usize>(W - 1 + count) << 2), 16);
       for (let k = 0; k < W; k++) {
         let s = splat(0.0);
         for (let i = 0; i < count; i += 4) {

@@ -1,5 +1,5 @@
 /** Picking and reordering rows and columns; finding maxima. */
-import { shareStart } from './math';
+import { clear, copy, shareStart } from './math';
 
 export function gatherRows(x: usize, index: usize, y: usize, n: i32, c: i32, accumulate: i32, part: i32, parts: i32): void {
   const to = shareStart(n, part + 1, parts);
@@ -7,12 +7,12 @@ export function gatherRows(x: usize, index: usize, y: usize, n: i32, c: i32, acc
     const row = load<i32>(index + (<usize>i << 2));
     const out = y + (<usize>i * <usize>c << 2);
     if (row < 0) {
-      if (!accumulate) memory.fill(out, 0, <usize>c << 2);
+      if (!accumulate) clear(out, <usize>c << 2);
       continue;
     }
     const from = x + (<usize>row * <usize>c << 2);
     if (!accumulate) {
-      memory.copy(out, from, <usize>c << 2);
+      copy(out, from, <usize>c << 2);
       continue;
     }
     for (let j = 0; j < c; j++) {

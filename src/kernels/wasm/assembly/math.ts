@@ -104,3 +104,30 @@ export function sum4(v: v128): f32 {
 export function shareStart(count: i32, part: i32, parts: i32): i32 {
   return <i32>((<i64>count * <i64>part) / <i64>parts);
 }
+
+/** memory.fill with zeros and memory.copy leave the module, which costs more than a few stores: small pieces are done here. */
+const FEW_BYTES: usize = 512;
+
+// @ts-ignore: decorator
+@inline
+export function clear(to: usize, bytes: usize): void {
+  if (bytes > FEW_BYTES) {
+    memory.fill(to, 0, bytes);
+    return;
+  }
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) v128.store(to + i, splat(0.0));
+  for (; i < bytes; i += 4) store<f32>(to + i, 0.0);
+}
+
+// @ts-ignore: decorator
+@inline
+export function copy(to: usize, from: usize, bytes: usize): void {
+  if (bytes > FEW_BYTES) {
+    memory.copy(to, from, bytes);
+    return;
+  }
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) v128.store(to + i, v128.load(from + i));
+  for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i));
+}

@@ -1,5 +1,5 @@
 /** Layer and root-mean-square normalisation of rows (r, d), and column sums. */
-import { shareStart, splat, sum4 } from './math';
+import { clear, shareStart, splat, sum4 } from './math';
 
 /** Sum of a row. */
 // @ts-ignore: decorator
@@ -66,7 +66,7 @@ export function layerNormBackward(
 ): void {
   const dweight = sums + (<usize>(2 * part * d) << 2);
   const dbias = dweight + (<usize>d << 2);
-  memory.fill(dweight, 0, <usize>(2 * d) << 2);
+  clear(dweight, <usize>(2 * d) << 2);
   const to = shareStart(r, part + 1, parts);
   for (let row = shareStart(r, part, parts); row < to; row++) {
     const o = <usize>row * <usize>d << 2;
@@ -140,7 +140,7 @@ export function rmsNormBackward(
   part: i32, parts: i32,
 ): void {
   const dweight = sums + (<usize>(part * d) << 2);
-  memory.fill(dweight, 0, <usize>d << 2);
+  clear(dweight, <usize>d << 2);
   const to = shareStart(r, part + 1, parts);
   for (let row = shareStart(r, part, parts); row < to; row++) {
     const o = <usize>row * <usize>d << 2;

@@ -1,5 +1,5 @@
 /** From instances to one vector a bag; softmax of rows. Bags and rows are shared by the threads where there are several. */
-import { exp, shareStart, splat, sum4 } from './math';
+import { clear, exp, shareStart, splat, sum4 } from './math';
 
 // @ts-ignore: decorator
 @inline
@@ -75,7 +75,7 @@ export function attentionPool(
     const out = pooled + (<usize>(bag * d) << 2);
     const from = shareStart(d, part, parts);
     const to = shareStart(d, part + 1, parts);
-    memory.fill(out + (<usize>from << 2), 0, <usize>(to - from) << 2);
+    clear(out + (<usize>from << 2), <usize>(to - from) << 2);
     for (let t = start; t < end; t++) {
       addRow(out, h + (<usize>t * <usize>d << 2), load<f32>(attention + (<usize>t << 2)), from, to);
     }
@@ -98,7 +98,7 @@ export function attentionPoolBackward(
       const q = load<f32>(attention + at);
       const ds = q * (dot(g, h + row, d) - mean);
       store<f32>(dscores + at, accumulateScores ? load<f32>(dscores + at) + ds : ds);
-      if (!accumulateH) memory.fill(dh + row, 0, <usize>d << 2);
+      if (!accumulateH) clear(dh + row, <usize>d << 2);
       addRow(dh + row, g, q, 0, d);
     }
   }
@@ -158,7 +158,7 @@ export function poolRows(x: usize, offsets: usize, y: usize, rows: usize, L: i32
 export function poolRowsBackward(
   dy: usize, offsets: usize, rows: usize, dx: usize, L: i32, c: i32, bags: i32, kind: i32, accumulate: i32,
 ): void {
-  if (!accumulate) memory.fill(dx, 0, <usize>L * <usize>c << 2);
+  if (!accumulate) clear(dx, <usize>L * <usize>c << 2);
   for (let bag = 0; bag < bags; bag++) {
     const start = load<i32>(offsets + (<usize>bag << 2));
     const end = load<i32>(offsets + (<usize>bag << 2), 4);

@@ -9,7 +9,7 @@
  *
  * dB and dC are sums over channels: each thread adds up its own, `addParts` adds the threads' in a fixed order.
  */
-import { exp2Negative, shareStart, sigmoid, softplus, splat } from './math';
+import { clear, exp2Negative, shareStart, sigmoid, softplus, splat } from './math';
 import { FIRST_OF_BAG, four, gather4, LAST_OF_BAG, layOut, layOutA, LEAST_EXPONENT, listTokens, loadState, scatter4 } from './selective-scan';
 
 /** Vectors kept for each token and state between the passes: a, b then a f, r then mu r, rho. */
@@ -34,7 +34,6 @@ export function selectiveScanBackward(
   const g1 = shareStart(groups, part + 1, parts);
   const states = (N + 3) & ~3;
   const capacity = chunk * longest;
-  const stride = capacity;
   if (part > 0) {
     dB = otherParts + (<usize>(2 * (part - 1) * N) * <usize>L << 2);
     dC = dB + (<usize>N * <usize>L << 2);
@@ -52,21 +51,23 @@ export function selectiveScanBackward(
   const dA4 = f + (<usize>states << 4);
   const lam = dA4 + (<usize>states << 4);
   const Bs = lam + (<usize>(states * (g1 - g0)) << 4);
-  const Cs = Bs + (<usize>(states * stride) << 2);
-  const dBs = Cs + (<usize>(states * stride) << 2);
-  const dCs = dBs + (<usize>(states * stride) << 2);
-  const tokens = dCs + (<usize>(states * stride) << 2);
+  const Cs = Bs + (<usize>(states * capacity) << 2);
+  const dBs = Cs + (<usize>(states * capacity) << 2);
+  const dCs = dBs + (<usize>(states * capacity) << 2);
+  const tokens = dCs + (<usize>(states * capacity) << 2);
 
   const row = <usize>L << 2;
-  memory.fill(lam, 0, <usize>(states * (g1 - g0)) << 4);
+  clear(lam, <usize>(states * (g1 - g0)) << 4);
   const blocks = (segmentCount + chunk - 1) / chunk;
   for (let block = blocks - 1; block >= 0; block--) {
     const s0 = block * chunk;
     const s1 = min(s0 + chunk, segmentCount);
     const T = listTokens(segments, s0, s1, tokens);
+    const stride = T;
     layOut(B, N, states, L, tokens, T, Bs, stride);
     layOut(C, N, states, L, tokens, T, Cs, stride);
-    memory.fill(dBs, 0, <usize>(2 * states * stride) << 2);
+    clear(dBs, <usize>(states * stride) << 2);
+    clear(dCs, <usize>(states * stride) << 2);
 
     for (let group = g0; group < g1; group++) {
       const c = group << 2;
@@ -79,7 +80,7 @@ export function selectiveScanBackward(
       const real = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(lanes));
       const lam4 = lam + (<usize>((group - g0) * states) << 4);
       layOutA(A, c, D, N, states, A2);
-      memory.fill(dA4, 0, <usize>states << 4);
+      clear(dA4, <usize>states << 4);
       loadState(carries, block, c, D, N, states, f);
       const bias = deltaBias != 0 ? four(deltaBias, c, D) : splat(0.0);
       const skip4 = skip != 0 ? four(skip, c, D) : splat(0.0);
@@ -110,7 +111,7 @@ export function selectiveScanBackward(
         for (let s = s0; s < s1; s++) {
           const entry = segments + (<usize>s << 4);
           const count = load<i32>(entry, 4);
-          if (s > s0 && load<i32>(entry, 8) & FIRST_OF_BAG) memory.fill(f + nV, 0, 64);
+          if (s > s0 && load<i32>(entry, 8) & FIRST_OF_BAG) clear(f + nV, 64);
           const at = <usize>i0 << 4;
           const at4 = <usize>i0 << 2;
           decays(Delta + at, x + at, Bs + nS + at4, <usize>stride << 2, A2 + nV, kept + <usize>i0 * KEPT * 64, count, local);
@@ -124,7 +125,7 @@ export function selectiveScanBackward(
           const entry = segments + (<usize>s << 4);
           const count = load<i32>(entry, 4);
           i0 -= count;
-          if (load<i32>(entry, 8) & LAST_OF_BAG) memory.fill(lam4 + nV, 0, 64);
+          if (load<i32>(entry, 8) & LAST_OF_BAG) clear(lam4 + nV, 64);
           const at = <usize>i0 << 4;
           const at4 = <usize>i0 << 2;
           adjointsBackward(

@@ -10,7 +10,7 @@
  *
  * Forward-only is the same with q = b: LB costs one multiplication and two additions per state, and no memory pass.
  */
-import { exp2Negative, LOG2E, shareStart, sigmoid, softplus, splat } from './math';
+import { clear, exp2Negative, LOG2E, shareStart, sigmoid, softplus, splat } from './math';
 
 export const REVERSED: i32 = 4;
 export const LAST_OF_BAG: i32 = 2;
@@ -66,7 +66,7 @@ export function layOut(source: usize, N: i32, states: i32, L: i32, tokens: usize
   for (let n = 0; n < states; n++) {
     const to = out + (<usize>(n * stride) << 2);
     if (n >= N) {
-      memory.fill(to, 0, <usize>T << 2);
+      clear(to, <usize>T << 2);
       continue;
     }
     const row = source + (<usize>n * <usize>L << 2);
@@ -101,7 +101,7 @@ export function four(row: usize, c: i32, D: i32): v128 {
 /** Puts states (bags or chunks, D, N) of one of them into (states) vectors of four channels, or zeros. */
 export function loadState(from: usize, bag: i32, c: i32, D: i32, N: i32, states: i32, out: usize): void {
   if (from == 0) {
-    memory.fill(out, 0, <usize>states << 4);
+    clear(out, <usize>states << 4);
     return;
   }
   const last = D - 1;
@@ -132,7 +132,6 @@ export function selectiveScan(
   if (g0 == g1) return;
   const states = (N + 3) & ~3;
   const capacity = chunk * longest;
-  const stride = capacity;
 
   // Scratch of this thread: Delta, Delta u, p, gate; a, b, q of four states; A; f; B and C in scan order; token offsets.
   const Delta = (scratch + <usize>part * <usize>scratchBytes + 15) & ~15;
@@ -143,14 +142,15 @@ export function selectiveScan(
   const A2 = abq + (<usize>(12 * longest) << 4);
   const f = A2 + (<usize>states << 4);
   const Bs = f + (<usize>(states * (g1 - g0)) << 4);
-  const Cs = Bs + (<usize>(states * stride) << 2);
-  const tokens = Cs + (<usize>(states * stride) << 2);
+  const Cs = Bs + (<usize>(states * capacity) << 2);
+  const tokens = Cs + (<usize>(states * capacity) << 2);
 
   const row = <usize>L << 2;
   let block = 0;
   for (let s0 = 0; s0 < segmentCount; s0 += chunk, block++) {
     const s1 = min(s0 + chunk, segmentCount);
     const T = listTokens(segments, s0, s1, tokens);
+    const stride = T;
     layOut(B, N, states, L, tokens, T, Bs, stride);
     layOut(C, N, states, L, tokens, T, Cs, stride);
 
