@@ -53,7 +53,7 @@ export async function* patches(
   const { batchSize = 64 } = options;
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
-  const cutter = new PatchCutter(slide, grid, signal);
+  const cutter = new PatchCutter(slide, grid, Math.min(batchSize, grid.count), signal);
   const ahead: Promise<PatchStreamBatch>[] = [];
   try {
     for (let next = 0; next < grid.count || ahead.length > 0; ) {
@@ -91,12 +91,15 @@ class PatchCutter {
   readonly #scaleX: number;
   readonly #scaleY: number;
   readonly #tiles = new Map<number, Tile>();
-  readonly #freeMemory: SharedArrayBuffer[] = [];
+  readonly #batchSize: number;
+  readonly #freeTiles: SharedArrayBuffer[] = [];
+  readonly #freeBatches: SharedArrayBuffer[] = [];
   readonly #waiting: (() => void)[] = [];
   #tilesHeld = 0;
   #patchesBegun = 0;
 
-  constructor(slide: Slide, grid: PatchGrid, signal: AbortSignal) {
+  constructor(slide: Slide, grid: PatchGrid, batchSize: number, signal: AbortSignal) {
+    this.#batchSize = batchSize;
     this.#slide = slide;
     this.#grid = grid;
     this.#signal = signal;
@@ -112,7 +115,7 @@ class PatchCutter {
   async readBatch(first: number, count: number): Promise<PatchStreamBatch> {
     const size = this.#grid.patchPx;
     const patchBytes = size * size * 3;
-    const memory = new SharedArrayBuffer(count * patchBytes);
+    const memory = this.#freeBatches.pop() ?? new SharedArrayBuffer(this.#batchSize * patchBytes);
     const cuts: Promise<number>[] = [];
     for (let i = 0; i < count; i++) {
       await this.#room();
@@ -122,8 +125,10 @@ class PatchCutter {
     }
     const missing = await Promise.all(cuts);
     const holes = missing.map((share, i) => ({ patch: first + i, missing: share })).filter((hole) => hole.missing > 0);
-    // Out of shared memory, which GPUs and encoders refuse.
-    return { pixels: new Uint8Array(memory).slice(), count, size, first, holes };
+    // Out of shared memory, which GPUs and encoders refuse, and which is wanted for the next batch.
+    const pixels = new Uint8Array(memory).slice(0, count * patchBytes);
+    this.#freeBatches.push(memory);
+    return { pixels, count, size, first, holes };
   }
 
   /** Cuts one patch into memory; the share of it that bad tiles left out. */
@@ -179,7 +184,7 @@ class PatchCutter {
   async #decode({ column, row }: Tile): Promise<PlacedTile | 'empty' | 'bad'> {
     const { tileWidth, tileHeight } = this.#level;
     this.#tilesHeld++;
-    const memory = this.#freeMemory.pop() ?? new SharedArrayBuffer(tileWidth * tileHeight * 3);
+    const memory = this.#freeTiles.pop() ?? new SharedArrayBuffer(tileWidth * tileHeight * 3);
     try {
       const image = await this.#slide.readTileRgb(this.#levelIndex, column, row, this.#signal, memory);
       if (image)
@@ -205,7 +210,7 @@ class PatchCutter {
 
   #giveBack(memory: SharedArrayBuffer): void {
     this.#tilesHeld--;
-    this.#freeMemory.push(memory);
+    this.#freeTiles.push(memory);
   }
 
   /** Waits, first come first served, until another patch may be begun; one at least is always under way. */
