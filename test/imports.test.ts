@@ -26,7 +26,7 @@ const FOLDERS: readonly Row[] = [
   { folder: 'src/features/encoders/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/'] },
   { folder: 'src/features/', mayImport: [...SHARED, 'src/tiling/'] },
   { folder: 'src/kernels/', mayImport: SHARED },
-  { folder: 'src/mil/', mayImport: [...SHARED, 'src/kernels/', 'src/features/bag'] },
+  { folder: 'src/mil/', mayImport: [...SHARED, 'src/kernels/', 'src/features/bag', 'src/features/half.ts'] },
   { folder: 'src/viewer/web/', mayImport: ['src/viewer/api.ts', 'src/kernels/', 'src/viridis.ts'] },
   {
     folder: 'src/viewer/',

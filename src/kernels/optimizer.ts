@@ -82,8 +82,36 @@ function decayRuns(parameters: Parameters, decays: (name: string) => boolean) {
   return runs;
 }
 
-/** w -= lr (gradient + decay w), for all parameters. */
-export function sgdStep(parameters: Parameters, lr: number, weightDecay = 0): void {
-  const { device, values, gradients } = parameters;
-  device.run('sgd', [values, gradients], [values.length, lr, weightDecay]);
+export interface SgdOptions {
+  readonly lr: number;
+  readonly weightDecay?: number;
+  readonly momentum?: number;
+}
+
+/** Stochastic gradient descent: v = momentum v + gradient + decay w; w -= lr v. */
+export class Sgd {
+  readonly #velocity: Tensor;
+
+  constructor(
+    readonly parameters: Parameters,
+    readonly options: SgdOptions,
+  ) {
+    const { device, values } = parameters;
+    this.#velocity = tensor(device.create(Math.max(1, values.length)), 0, values.shape);
+    device.run('fill', [this.#velocity], [values.length, 0]);
+  }
+
+  /** As `Adam.step`. */
+  step(lr = this.options.lr): void {
+    const { weightDecay = 0, momentum = 0 } = this.options;
+    const { device, values, gradients } = this.parameters;
+    const v = this.#velocity;
+    device.run('add', [v, gradients, v], [v.length, momentum, 1]);
+    device.run('add', [v, values, v], [v.length, 1, weightDecay]);
+    device.run('sgd', [values, v], [v.length, lr, 0]);
+  }
+
+  close(): void {
+    this.parameters.device.release(this.#velocity.storage);
+  }
 }

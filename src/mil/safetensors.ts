@@ -21,20 +21,29 @@ interface Entry {
 }
 
 /** How many bytes an element takes, and how it becomes f32. */
-const dtypes: Readonly<Record<string, { bytes: number; widen: (raw: ArrayBuffer) => Float32Array }>> = {
-  F32: { bytes: 4, widen: (raw) => new Float32Array(raw) },
-  F64: { bytes: 8, widen: (raw) => Float32Array.from(new Float64Array(raw)) },
-  F16: { bytes: 2, widen: (raw) => widenHalf(new Uint16Array(raw)) },
-  BF16: { bytes: 2, widen: (raw) => widenBrain(new Uint16Array(raw)) },
-  I32: { bytes: 4, widen: (raw) => Float32Array.from(new Int32Array(raw)) },
-  I64: { bytes: 8, widen: (raw) => Float32Array.from(new BigInt64Array(raw), Number) },
-  U8: { bytes: 1, widen: (raw) => Float32Array.from(new Uint8Array(raw)) },
-};
+interface Dtype {
+  readonly bytes: number;
+  readonly widen: (raw: ArrayBuffer) => Float32Array;
+}
+
+const dtypes: ReadonlyMap<string, Dtype> = new Map<string, Dtype>(
+  Object.entries({
+    F32: { bytes: 4, widen: (raw) => new Float32Array(raw) },
+    F64: { bytes: 8, widen: (raw) => Float32Array.from(new Float64Array(raw)) },
+    F16: { bytes: 2, widen: (raw) => widenHalf(new Uint16Array(raw)) },
+    BF16: { bytes: 2, widen: (raw) => widenBrain(new Uint16Array(raw)) },
+    I32: { bytes: 4, widen: (raw) => Float32Array.from(new Int32Array(raw)) },
+    I64: { bytes: 8, widen: (raw) => Float32Array.from(new BigInt64Array(raw), Number) },
+    U8: { bytes: 1, widen: (raw) => Float32Array.from(new Uint8Array(raw)) },
+  } satisfies Record<string, Dtype>),
+);
 
 const MAX_HEADER_BYTES = 100e6;
 
 /** All tensors, widened to f32. @throws UserError `not-safetensors` naming `source`. */
-export function readSafetensors(bytes: Uint8Array, source: string): Weights {
+export function readSafetensors(file: Uint8Array, source: string): Weights {
+  // A Buffer of Node's would cut views where a Uint8Array cuts copies.
+  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   const wrong = (what: string, cause?: unknown) =>
     new UserError('not-safetensors', `${source}: ${what}.`, 'Copy the file again, or export it anew.', { cause });
   if (bytes.length < 8) throw wrong(`${bytes.length} bytes are too few for a safetensors file`);
@@ -55,7 +64,7 @@ export function readSafetensors(bytes: Uint8Array, source: string): Weights {
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     if (!isEntry(entry)) throw wrong(`tensor "${name}" is described in an unknown way`);
-    const dtype = dtypes[entry.dtype];
+    const dtype = dtypes.get(entry.dtype);
     if (!dtype) throw wrong(`tensor "${name}" has type ${entry.dtype}, which is not read here`);
     const [start, end] = entry.data_offsets;
     if (start < 0 || end > data.length || end - start !== sizeOf(entry.shape) * dtype.bytes) {

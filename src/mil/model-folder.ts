@@ -1,0 +1,166 @@
+/**
+ * Models on disk: a folder of `model.safetensors` (PyTorch's parameter names) and `model.json` (the card). A bare checkpoint of
+ * a MambaMIL, `.safetensors` or PyTorch's `.pt`, opens too: its sizes follow from the shapes, its layer type has to be given.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { messageOf, UserError } from '../errors.ts';
+import type { Device } from '../kernels/device.ts';
+import type { Parameters } from '../kernels/parameters.ts';
+import { VERSION } from '../version.ts';
+import { checkConfig, createModel, modelKinds } from './create-model.ts';
+import { blockTypes } from './mamba-block.ts';
+import type { BagModel } from './model.ts';
+import type { MambaMilConfig, ModelCard, ModelConfig, ModelOrigin } from './model-card.ts';
+import { type HostTensor, readSafetensors, toSafetensors, type Weights } from './safetensors.ts';
+import { readTorchWeights } from './torch-checkpoint.ts';
+
+export const WEIGHTS_FILE = 'model.safetensors';
+export const CARD_FILE = 'model.json';
+
+export interface OpenModel {
+  readonly card: ModelCard;
+  readonly model: BagModel;
+  readonly parameters: Parameters;
+  /** `sha256:…` of the weights file. */
+  readonly hash: string;
+}
+
+/** What a bare checkpoint does not say; with a card beside the weights, what is to be different. */
+export type CardOverrides = Partial<MambaMilConfig & ModelOrigin>;
+
+/** Opens a model folder or a checkpoint file on a device. @throws UserError naming the file and what is wrong with it. */
+export async function openModel(path: string, device: Device, overrides: CardOverrides = {}): Promise<OpenModel> {
+  const weightsFile = await findWeights(path);
+  const bytes = await readFile(weightsFile);
+  const isTorch = bytes[0] === 0x50 && bytes[1] === 0x4b;
+  const weights = isTorch ? readTorchWeights(bytes, weightsFile) : readSafetensors(bytes, weightsFile);
+  const written = await readCard(weightsFile);
+  const card = written
+    ? withDefaults({ ...written, ...overrides }, weightsFile)
+    : inferCard(weights, weightsFile, overrides);
+  const { model, parameters } = createModel(device, card, weights, weightsFile);
+  return { card, model, parameters, hash: `sha256:${createHash('sha256').update(bytes).digest('hex')}` };
+}
+
+/** Writes a model folder; each file appears under its name when it is whole, the card last. */
+export async function saveModel(folder: string, card: ModelCard, parameters: Parameters): Promise<void> {
+  checkConfig(card);
+  const weights = new Map<string, HostTensor>();
+  for (const [name, { shape }] of parameters.tensors) weights.set(name, { shape, data: await parameters.read(name) });
+  await mkdir(folder, { recursive: true });
+  await writeWhole(join(folder, WEIGHTS_FILE), toSafetensors(weights, { format: 'pt' }));
+  await writeWhole(join(folder, CARD_FILE), `${JSON.stringify({ ...card, version: VERSION }, null, 2)}\n`);
+}
+
+async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
+  const partial = `${path}.partial-${process.pid}`;
+  await writeFile(partial, content);
+  await rename(partial, path);
+}
+
+async function findWeights(path: string): Promise<string> {
+  const found = await stat(path).catch((cause) => {
+    throw new UserError('no-model', `There is no model at ${path} (${messageOf(cause)}).`, 'Check the path.', {
+      cause,
+    });
+  });
+  if (!found.isDirectory()) return path;
+  const weights = join(path, WEIGHTS_FILE);
+  if (!(await stat(weights).catch(() => null))) {
+    const hint = 'Give the folder that `lamina train` wrote, or a .pt or .safetensors file.';
+    throw new UserError('no-model', `${path} holds no ${WEIGHTS_FILE}.`, hint);
+  }
+  return weights;
+}
+
+/** The card beside the weights: `model.json`, or the weights' name with `.json`. */
+async function readCard(weightsFile: string): Promise<Partial<ModelCard> | null> {
+  for (const file of [weightsFile.replace(/\.[^.]*$/, '.json'), join(dirname(weightsFile), CARD_FILE)]) {
+    const text = await readFile(file, 'utf8').catch(() => null);
+    if (text === null) continue;
+    try {
+      const card = JSON.parse(text);
+      if (typeof card === 'object' && card !== null && !Array.isArray(card)) return card;
+      throw new Error('it is not an object');
+    } catch (cause) {
+      throw new UserError('model-card', `${file}: ${messageOf(cause)}.`, 'Correct the card, or delete it.', { cause });
+    }
+  }
+  return null;
+}
+
+const originDefaults: Omit<ModelOrigin, 'name'> = {
+  task: 'classification',
+  encoder: null,
+  patchMpp: null,
+  patchPx: null,
+  order: 'unknown',
+  trained: true,
+  trainingDataHash: null,
+  metrics: null,
+  version: null,
+};
+
+const mambaDefaults: Partial<MambaMilConfig> = { state: 16, conv: 4, expand: 2, rate: 10, activation: 'gelu' };
+
+/** The defaults of what a card may leave out. */
+function withDefaults(given: Partial<ModelCard>, weightsFile: string): ModelCard {
+  const isMamba = (blockTypes as readonly unknown[]).includes(given.type);
+  const local = given.type === 'lbmamba';
+  const card = {
+    name: nameOf(weightsFile),
+    ...originDefaults,
+    dropout: 0,
+    ...(isMamba ? { ...mambaDefaults, K: local ? 16 : 0, flip: local ? 'alternate' : 'none' } : {}),
+    ...given,
+  } as ModelCard;
+  const missing = ['type', 'input', 'width', 'attention', 'classes', ...(isMamba ? ['layers'] : [])].find(
+    (field) => !(field in card),
+  );
+  if (missing || !Array.isArray(card.classes)) {
+    const problem = `The card of ${weightsFile} has no "${missing ?? 'classes'}".`;
+    throw new UserError('model-card', problem, 'Add it to model.json.');
+  }
+  checkConfig(card);
+  return card;
+}
+
+function nameOf(weightsFile: string): string {
+  const file = basename(weightsFile);
+  return file === WEIGHTS_FILE ? basename(dirname(weightsFile)) : file.replace(/\.[^.]*$/, '');
+}
+
+/** The card of a bare MambaMIL checkpoint: sizes from the shapes, the rest from the caller. */
+function inferCard(weights: Weights, weightsFile: string, overrides: CardOverrides): ModelCard {
+  const shapeOf = (name: string) => weights.get(name)?.shape;
+  const [first, hidden, classifier] = ['_fc1.0.weight', 'attention.0.weight', 'classifier.weight'].map(shapeOf);
+  const [A, conv] = [shapeOf('layers.0.1.A_log'), shapeOf('layers.0.1.conv1d.weight')];
+  if (!first || !hidden || !classifier || !A || !conv) {
+    const names = [...weights.keys()].slice(0, 3).join(', ');
+    const hint = `Write a card beside it: ${CARD_FILE} with its type (${Object.keys(modelKinds).join(', ')}) and sizes.`;
+    throw new UserError('model-card', `${weightsFile} is not a MambaMIL checkpoint (it has ${names}, …).`, hint);
+  }
+  const branches = weights.has('layers.0.1.A_b_log') ? 2 : 1;
+  if (!overrides.type) {
+    const [likely, other] = branches === 2 ? ['srmamba', 'bimamba'] : ['lbmamba', 'mamba'];
+    throw new UserError(
+      'model-type',
+      `${weightsFile} does not say which layer type it was trained with; its layers have ${branches === 2 ? 'two branches' : 'one branch'}.`,
+      `Give the type: ${likely} or ${other}.`,
+    );
+  }
+  const width = first[0]!;
+  const config: Partial<ModelConfig> = {
+    input: first[1]!,
+    width,
+    attention: hidden[0]!,
+    classes: Array.from({ length: classifier[0]! }, (_, i) => `class ${i}`),
+    layers: 1 + Math.max(...[...weights.keys()].map((name) => Number(/^layers\.(\d+)\./.exec(name)?.[1] ?? 0))),
+    state: A[1]!,
+    conv: conv.at(-1)!,
+    expand: A[0]! / width,
+  };
+  return withDefaults({ ...config, ...overrides } as Partial<ModelCard>, weightsFile);
+}
