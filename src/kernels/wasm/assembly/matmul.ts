@@ -7,7 +7,7 @@
 import { activate } from './activation';
 import { shareStart, splat, sum4 } from './math';
 
-const MR: i32 = 6;
+const MR: i32 = 4;
 const NR: i32 = 8;
 const KC: i32 = 256;
 const MC: i32 = 96;
@@ -85,12 +85,12 @@ function pack(source: usize, kStep: i32, pStep: i32, k0: i32, kk: i32, p0: i32, 
     const w = min(width, count - p);
     const base = source + (<usize>k0 * <usize>kStep + <usize>(p0 + p) * <usize>pStep << 2);
     const panel = out + (<usize>p * <usize>kk << 2);
-    if (pStep == 1 && w == 8) {
+    if (pStep == 1 && w == width) {
       for (let q = 0; q < kk; q++) {
         const from = base + (<usize>q * <usize>kStep << 2);
-        const to = panel + (<usize>(q * 8) << 2);
+        const to = panel + (<usize>(q * width) << 2);
         v128.store(to, v128.load(from));
-        v128.store(to, v128.load(from, 16), 16);
+        if (width == 8) v128.store(to, v128.load(from, 16), 16);
       }
       continue;
     }
@@ -107,14 +107,12 @@ function pack(source: usize, kStep: i32, pStep: i32, k0: i32, kk: i32, p0: i32, 
   }
 }
 
-/** 6 x 8 of C from one panel of A and one of B. */
+/** 4 x 8 of C from one panel of A and one of B. Larger tiles do not fit sixteen registers, and unrolling makes the compiler spill. */
 function tileProduct(a: usize, b: usize, k: i32, C: usize, stride: usize, add: i32): void {
   let c00 = splat(0.0); let c01 = splat(0.0);
   let c10 = splat(0.0); let c11 = splat(0.0);
   let c20 = splat(0.0); let c21 = splat(0.0);
   let c30 = splat(0.0); let c31 = splat(0.0);
-  let c40 = splat(0.0); let c41 = splat(0.0);
-  let c50 = splat(0.0); let c51 = splat(0.0);
   for (let q = 0; q < k; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -126,10 +124,6 @@ function tileProduct(a: usize, b: usize, k: i32, C: usize, stride: usize, add: i
     c20 = f32x4.add(c20, f32x4.mul(s, b0)); c21 = f32x4.add(c21, f32x4.mul(s, b1));
     s = v128.load32_splat(a, 12);
     c30 = f32x4.add(c30, f32x4.mul(s, b0)); c31 = f32x4.add(c31, f32x4.mul(s, b1));
-    s = v128.load32_splat(a, 16);
-    c40 = f32x4.add(c40, f32x4.mul(s, b0)); c41 = f32x4.add(c41, f32x4.mul(s, b1));
-    s = v128.load32_splat(a, 20);
-    c50 = f32x4.add(c50, f32x4.mul(s, b0)); c51 = f32x4.add(c51, f32x4.mul(s, b1));
     a += MR << 2;
     b += NR << 2;
   }
@@ -137,8 +131,6 @@ function tileProduct(a: usize, b: usize, k: i32, C: usize, stride: usize, add: i
   put(C + stride, c10, c11, add);
   put(C + 2 * stride, c20, c21, add);
   put(C + 3 * stride, c30, c31, add);
-  put(C + 4 * stride, c40, c41, add);
-  put(C + 5 * stride, c50, c51, add);
 }
 
 // @ts-ignore: decorator
