@@ -39,14 +39,14 @@ async function main(args: readonly string[]): Promise<number> {
     .showHelpAfterError('Run with --help to see what is possible.')
     .exitOverride();
 
-  const called = args.find((arg) => !arg.startsWith('-') && arg !== 'help');
-  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
-    const command = program.command(name).description(summary);
-    if (name === called) (await load()).configure(command);
-  }
   program.addHelpText('after', `\nExit codes: ${EXIT.map(([code, meaning]) => `${code} ${meaning}`).join(', ')}.`);
 
+  const called = args.find((arg) => !arg.startsWith('-') && arg !== 'help');
   try {
+    for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+      const command = program.command(name).description(summary);
+      if (name === called) (await load()).configure(command);
+    }
     await program.parseAsync(args, { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {

@@ -1,5 +1,8 @@
 /** Options that several commands share, and how their values are read. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { DeviceChoice } from '../kernels/open-device.ts';
+import type { BlockType } from '../mil/mamba-block.ts';
+import type { LineOptions } from '../run/line.ts';
 
 /** @throws InvalidArgumentError, which commander shows with the option's name. */
 export function parsePositive(text: string): number {
@@ -71,8 +74,15 @@ export function addExtractOptions(command: Command): Command {
 }
 
 export interface DeviceFlags {
-  readonly device: 'auto' | 'webgpu' | 'wasm';
+  readonly device: DeviceChoice;
   readonly threads?: number;
+  readonly modelType?: BlockType;
+}
+
+/** What was not said is null. */
+export function lineOptions(flags: ExtractFlags & Partial<DeviceFlags>, model: string | null): LineOptions {
+  const { encoder = null, device = 'auto', threads = null, modelType = null, patchPx = null, patchMpp = null } = flags;
+  return { model, modelType, encoder, device, threads, patchPx, patchMpp };
 }
 
 export function addDeviceOptions(command: Command): Command {

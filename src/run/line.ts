@@ -1,21 +1,19 @@
 /** Opens the parts of the line and sees that they fit each other before any slide is touched. */
 import { UserError } from '../errors.ts';
+import { requireMatch } from '../features/bag-check.ts';
 import type { Encoder } from '../features/encoder.ts';
-import { openEncoder } from '../features/open-encoder.ts';
-import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
+import { encoderNames, openEncoder } from '../features/open-encoder.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { gridDefaults } from '../tiling/grid.ts';
 import type { Mpp } from '../units.ts';
-import { openPredictor } from './predictor.ts';
+import { openPredictor, type PredictorOptions } from './predictor.ts';
 import type { Line } from './slide-job.ts';
 
-export interface LineOptions {
+export interface LineOptions extends PredictorOptions {
   /** Folder of the model or a checkpoint; null goes no further than the bags. */
   readonly model: string | null;
   /** Null takes the one that the model was made for, and without a model the built-in one. */
   readonly encoder: string | null;
-  readonly device: DeviceChoice;
-  readonly threads: number | undefined;
   /** Null takes what the model was made for, and without a model what the encoder wants. */
   readonly patchPx: number | null;
   readonly patchMpp: Mpp | null;
@@ -42,18 +40,34 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
   const close = async () => void (await Promise.all(opened.map((part) => part.close())));
   try {
     const { model } = options;
-    const predictor =
-      model === null
-        ? null
-        : keep(await openPredictor(model, () => openDevice(options.device, { threads: options.threads })));
+    const predictor = model === null ? null : keep(await openPredictor(model, options));
     const card = predictor?.card ?? null;
-    const encoder = keep(await openFittingEncoder(options.encoder, model, card));
+    const encoder = keep(await (options.encoder === null ? openEncoderFor(model, card) : openEncoder(options.encoder)));
     const patchMpp = options.patchMpp ?? card?.patchMpp ?? encoder.input.mpp;
     const patchPx = options.patchPx ?? card?.patchPx ?? encoder.input.size ?? gridDefaults.patchPx;
-    predictor?.requireFit(encoder, patchMpp);
+    if (card) {
+      const needs = { encoder: card.encoder ?? encoder.id, dimension: card.input, patchMpp: card.patchMpp };
+      requireMatch(
+        `--model ${model}`,
+        { meta: { encoder: encoder.id, patchMpp }, dimension: encoder.dimension },
+        needs,
+      );
+    }
     return { encoder, predictor, patchPx, patchMpp, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** The encoder that the model was made for; the built-in one without a model, or for one that does not say. */
+async function openEncoderFor(model: string | null, card: ModelCard | null): Promise<Encoder> {
+  if (!card?.encoder) return await openEncoder(DEFAULT_ENCODER);
+  return await openEncoder(card.encoder).catch((error) => {
+    if (!(error instanceof UserError)) throw error;
+    const problem = `--model ${model} needs features of the encoder ${card.encoder}, which cannot be made here.`;
+    throw new UserError('encoder-mismatch', problem, `Take a model made for ${encoderNames.join(' or ')}.`, {
+      cause: error,
+    });
+  });
 }

@@ -1,5 +1,11 @@
 /** A model on a device, as the line uses it: a bag in, the prediction file and the score columns out. */
+import { createHash } from 'node:crypto';
 import type { Bag } from '../features/bag.ts';
+import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
+import type { BlockType } from '../mil/mamba-block.ts';
+import type { ModelCard } from '../mil/model-card.ts';
+import { openModel } from '../mil/model-folder.ts';
+import { predictBag } from '../mil/predict.ts';
 import type { PredictionResult, RunResult } from '../mil/result.ts';
 
 export interface Prediction {
@@ -9,8 +15,62 @@ export interface Prediction {
 }
 
 export interface Predictor {
+  readonly card: ModelCard;
   readonly model: NonNullable<RunResult['model']>;
   readonly deviceName: string;
   predict(slide: { id: string; hash: string }, bag: Bag, label: string | null): Promise<Prediction>;
   close(): Promise<void>;
+}
+
+export interface PredictorOptions {
+  /** For a checkpoint without a card. */
+  readonly modelType: BlockType | null;
+  readonly device: DeviceChoice;
+  /** Of the wasm device; null takes the cores. */
+  readonly threads: number | null;
+}
+
+/** @throws UserError as `openModel`; `no-gpu`. */
+export async function openPredictor(path: string, options: PredictorOptions): Promise<Predictor> {
+  const { modelType, threads } = options;
+  const device = await openDevice(options.device, threads === null ? {} : { threads });
+  try {
+    const opened = await openModel(path, device, modelType === null ? {} : { type: modelType });
+    const { card } = opened;
+    const { name, type, trained, classes, encoder } = card;
+    const model = { name, hash: modelHash(opened), type, trained, classes, encoder };
+    return {
+      card,
+      model,
+      deviceName: device.name,
+      async predict(slide, bag, label) {
+        const { logits, probabilities, attention, scores } = await predictBag(opened, device, bag);
+        const best = probabilities.indexOf(Math.max(...probabilities));
+        const result: PredictionResult = {
+          slideId: slide.id,
+          slideHash: slide.hash,
+          model: { name, hash: model.hash, type, trained },
+          classes,
+          logits: [...logits],
+          probabilities: [...probabilities],
+          prediction: classes[best]!,
+          label,
+          device: device.name,
+        };
+        return { result, scores: attention && scores && { attention, attention_raw: scores } };
+      },
+      async close() {
+        opened.parameters.close();
+        await device.close();
+      },
+    };
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** The weights and what the card says about how to use them: K and flip, for two, are not in the weights. */
+function modelHash({ card, hash }: { card: ModelCard; hash: string }): string {
+  return `sha256:${createHash('sha256').update(JSON.stringify(card)).update(hash).digest('hex')}`;
 }

@@ -19,6 +19,7 @@ import { VERSION } from '../version.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
 import type { Predictor } from './predictor.ts';
+import { drawPreview } from './preview.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
 import type { Stages } from './stages.ts';
@@ -77,6 +78,11 @@ export async function runSlide(
       nPatches > 0 && line.predictor ? await predict(input, record, survey, work, line.predictor, stages) : null;
     await stages.run('write', async () => {
       await writeSurvey(work, slide, survey);
+      if (!line.encoder)
+        await writeWhole(
+          join(work, 'preview.png'),
+          await encodePng(drawPreview(survey.thumbnail, survey.tissue, survey.grid)),
+        );
       if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
       await writeJson(join(work, 'slide.json'), record);
       await rm(folder, { recursive: true, force: true });

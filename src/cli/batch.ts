@@ -1,0 +1,88 @@
+/** What `tile`, `extract` and `run` have in common: find the slides, run the line over them, print what came out. */
+import { resolve } from 'node:path';
+import { runBatch, type SlideOutcome } from '../run/batch.ts';
+import { findSlides } from '../run/slide-inputs.ts';
+import type { Line } from '../run/slide-job.ts';
+import type { Mpp } from '../units.ts';
+import { DONE, FAILED, SOME_FAILED } from './exit.ts';
+import type { ExtractFlags } from './options.ts';
+import { printJson, printLine, printTable } from './print.ts';
+import { showProgress } from './progress.ts';
+
+export interface BatchFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' | 'dtype'>> {
+  readonly out: string;
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** A line and the patches it wants. */
+export interface PatchLine extends Line {
+  readonly patchPx: number;
+  readonly patchMpp: Mpp | null;
+}
+
+/** Sets the exit code: a batch with a bad slide in it is not a failure of the whole. */
+export async function runAndPrint(
+  names: readonly string[],
+  line: PatchLine,
+  flags: BatchFlags,
+  signal: AbortSignal,
+): Promise<SlideOutcome[]> {
+  const outcomes = await runBatch(await findSlides(names), line, {
+    out: resolve(flags.out),
+    mpp: flags.mpp ?? null,
+    patchPx: line.patchPx,
+    patchMpp: line.patchMpp,
+    batchSize: flags.batch ?? 64,
+    dtype: flags.dtype ?? 'f16',
+    asked: { ...flags },
+    signal,
+    onEvent: showProgress(flags.verbose ?? false),
+  });
+  if (flags.json) printJson({ run: resolve(flags.out), slides: outcomes.map(plain) });
+  else {
+    printTable(outcomes.map(row));
+    if (line.predictor?.model.trained === false) printLine(UNTRAINED);
+  }
+  process.exitCode = exitCode(outcomes);
+  return outcomes;
+}
+
+export const UNTRAINED = 'The model is untrained: its predictions and heatmaps show that the line works, nothing more.';
+
+function exitCode(outcomes: readonly SlideOutcome[]): number {
+  const failed = outcomes.filter(({ status }) => status === 'failed').length;
+  return failed === 0 ? DONE : failed === outcomes.length ? FAILED : SOME_FAILED;
+}
+
+function row(outcome: SlideOutcome): Record<string, string | number> {
+  const { id, status, label, nPatches, prediction, probability, seconds, skipped } = plain(outcome);
+  return {
+    slide: id,
+    status,
+    patches: nPatches ?? '-',
+    ...(label === null ? {} : { label }),
+    ...(prediction === null ? {} : { prediction, probability: probability!.toFixed(3) }),
+    seconds: skipped ? 'before' : seconds.toFixed(1),
+  };
+}
+
+function plain({ input, status, skipped, finished, failure, seconds }: SlideOutcome) {
+  const prediction = finished?.prediction ?? null;
+  return {
+    id: input.id,
+    source: input.source,
+    status,
+    skipped,
+    seconds,
+    label: input.label,
+    nPatches: finished?.slide.nPatches ?? null,
+    prediction: prediction?.prediction ?? null,
+    probability: prediction ? Math.max(...prediction.probabilities) : null,
+    probabilities: prediction
+      ? Object.fromEntries(prediction.classes.map((name, i) => [name, prediction.probabilities[i]!]))
+      : null,
+    warnings: finished?.slide.warnings ?? [],
+    failure,
+  };
+}

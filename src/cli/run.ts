@@ -1,0 +1,27 @@
+/** `lamina run`: the whole line for a batch, from slides to predictions and heatmaps. */
+import { type Command, Option } from 'commander';
+import { blockTypes } from '../mil/mamba-block.ts';
+import { openLine } from '../run/line.ts';
+import { type BatchFlags, runAndPrint } from './batch.ts';
+import { interruptSignal } from './interrupt.ts';
+import { addDeviceOptions, addExtractOptions, type DeviceFlags, type ExtractFlags, lineOptions } from './options.ts';
+
+type Flags = ExtractFlags & DeviceFlags & BatchFlags & { readonly model: string };
+
+export function configure(command: Command): void {
+  addDeviceOptions(addExtractOptions(command))
+    .argument('<slides...>', 'files, folders, patterns, addresses or manifests (CSV)')
+    .requiredOption('--model <folder>', 'model folder, or a PyTorch checkpoint of MambaMIL')
+    .addOption(new Option('--model-type <type>', 'layer type of a checkpoint without a card').choices(blockTypes))
+    .requiredOption('--out <folder>', 'the run folder; started again, a run goes on where it stopped')
+    .option('--json', 'print one JSON object')
+    .action(async (slides: string[]) => {
+      const flags = command.optsWithGlobals<Flags>();
+      const line = await openLine(lineOptions(flags, flags.model));
+      try {
+        await runAndPrint(slides, line, flags, interruptSignal());
+      } finally {
+        await line.close();
+      }
+    });
+}
