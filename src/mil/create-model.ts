@@ -66,7 +66,7 @@ export function checkConfig(config: ModelConfig): void {
   }
   if (config.classes.length < 2) throw wrong('A model needs two classes or more.', 'Name them in "classes".');
   for (const [name, value] of Object.entries({ ...config, K: 1 })) {
-    if (typeof value !== 'number' || name === 'dropout') continue;
+    if (typeof value !== 'number' || name === 'dropout' || name === 'patchMpp') continue;
     if (!(Number.isInteger(value) && value > 0)) {
       throw wrong(`"${name}" is ${value}.`, `Give "${name}" a whole number above 0.`);
     }
