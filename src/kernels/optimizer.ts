@@ -38,7 +38,9 @@ export class Adam {
 
   /** One step with the gradients gathered so far; `lr` overrides the option (schedules). Does not clear the gradients. */
   step(lr = this.options.lr): void {
-    const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0, decay = 'decoupled', maxNorm = null } = this.options;
+    const { eps = 1e-8, weightDecay = 0, decay = 'decoupled', maxNorm = null } = this.options;
+    // As the kernel sees them: 1 - 0.999 differs by 1e-5 in f32, and must cancel out in the corrections.
+    const betas = (this.options.betas ?? [0.9, 0.999]).map(Math.fround) as [number, number];
     const { device, values, gradients } = this.parameters;
     this.#step++;
     if (maxNorm !== null) {
