@@ -170,6 +170,8 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
       return true;
     },
     close() {
+      // Named here so that the library stays loaded until now: koffi unloads what is no longer referred to.
+      void onnxruntime;
       for (const handle of sessions.values()) releaseSession(handle);
       sessions.clear();
     },
