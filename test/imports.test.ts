@@ -50,8 +50,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   geojson: ['src/', 'datasets/'],
   geotiff: ['src/tiling/'],
   hono: ['src/viewer/'],
-  // C libraries found at run time: libopenslide, and a BLAS for the matrix products.
-  koffi: ['src/tiling/', 'src/kernels/wasm/'],
+  // C libraries found at run time: libopenslide, the matrix products of onnxruntime, a Vulkan loader.
+  koffi: ['src/tiling/', 'src/kernels/wasm/', 'src/kernels/webgpu/open-node.ts'],
   // Encoders, and the fastest matrix product on a CPU.
   'onnxruntime-node': ['src/features/encoders/', 'src/kernels/wasm/'],
   openseadragon: ['src/viewer/web/'],

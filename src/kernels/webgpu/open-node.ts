@@ -23,10 +23,23 @@ export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevic
   return adapter && new WebGpuDevice(await requestDevice(adapter, restrict), adapterName(adapter), readShaders(), gpu);
 }
 
-/** Dawn's WebGPU; undefined on platforms it has no binary for. */
+/** Dawn's WebGPU; undefined on platforms it has no binary for, and where its adapters would be none. */
 export async function createDawn(): Promise<GPU | undefined> {
+  if (process.platform === 'linux' && !(await hasVulkanLoader())) return undefined;
   const dawn = await import('webgpu').catch(() => undefined);
   return dawn?.create([]);
+}
+
+/** Asked first, because Dawn prints a warning with a stack trace when there is none. */
+async function hasVulkanLoader(): Promise<boolean> {
+  const koffi = await import('koffi').catch(() => undefined);
+  if (!koffi) return true;
+  try {
+    koffi.load('libvulkan.so.1').unload();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** All WGSL files by name without extension. */
