@@ -89,7 +89,7 @@ export function mambaBranch(
   const delta = project();
   const y = tape.create([E, L], xz.needsGradient || w.xProj.needsGradient);
   const inputs = scanInputs(u, delta);
-  const carries = tape.training ? createCarries(tape, inputs, segments) : null;
+  const carries = tape.recording ? createCarries(tape, inputs, segments) : null;
   const stateOut = options.carry ? tape.create(options.carry.state.shape) : null;
   const scanOptions = { K: options.K, reversed, stateIn: options.carry?.state ?? null, stateOut };
   runScan(tape, inputs, sequence, segments, scanOptions, y, carries);

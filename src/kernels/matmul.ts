@@ -25,7 +25,7 @@ export function matmul(tape: Tape, A: Tensor, B: Tensor, options: MatmulOptions 
 
   const needsGradient = A.needsGradient || B.needsGradient || bias?.needsGradient === true;
   // The way back through an activation needs what went into it, so only inference fuses it.
-  const fused = activation && !(tape.training && needsGradient) ? activation : null;
+  const fused = activation && !(tape.recording && needsGradient) ? activation : null;
   const C = tape.create([m, n], needsGradient);
   product(tape, A, B, bias, C, { m, n, k, transA, transB, accumulate: 0, activation: fused });
 
@@ -53,7 +53,7 @@ export function addMatmul(
   const n = transB ? B.shape[0]! : B.shape[1]!;
   if (residual.length !== m * n) throw new Error(`product [${m},${n}] added to [${residual.shape}]`);
   const dims = { m, n, k, transA, transB };
-  if (!tape.training) {
+  if (tape.mayOverwrite(residual)) {
     product(tape, A, B, null, residual, { ...dims, accumulate: 1 });
     return residual;
   }

@@ -34,7 +34,7 @@ export function selectiveScan(tape: Tape, inputs: ScanInputs, sequence: Sequence
   const needsGradient = Object.values(inputs).some((t?: Tensor | null) => t?.needsGradient);
   const y = tape.create(inputs.u.shape, needsGradient);
   const segments = sequence.segments(options.K, options.reversed ?? false);
-  const carries = tape.training && needsGradient ? createCarries(tape, inputs, segments) : null;
+  const carries = tape.recording && needsGradient ? createCarries(tape, inputs, segments) : null;
   runScan(tape, inputs, sequence, segments, options, y, carries);
   tape.record([y], carries ? [carries] : [], () => {
     const slots = {} as Record<keyof ScanGradients, Tensor | null>;

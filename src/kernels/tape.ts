@@ -22,28 +22,44 @@ export interface GradientSlot {
   readonly accumulate: 0 | 1;
 }
 
+export interface TapeOptions {
+  /** Ops are recorded and dropout is on. */
+  readonly training: boolean;
+  /** Makes the masks of dropout. */
+  readonly seed?: number;
+  /** Parts given to `checkpoint` are computed again on the way back instead of kept: less memory for about a quarter more time. */
+  readonly checkpoint?: boolean;
+}
+
 export class Tape {
   readonly #nodes: Node[] = [];
   readonly #owned = new Set<View['storage']>();
   readonly #gradients = new Map<Tensor, Tensor>();
   readonly #kept = new Set<View['storage']>();
   #dropouts = 0;
+  /** Inside `checkpoint`: ops run without being remembered. */
+  #suspended = false;
 
   constructor(
     readonly device: Device,
-    /** With `training`, ops are recorded and dropout is on; `seed` makes its masks. */
-    readonly options: { readonly training: boolean; readonly seed?: number } = { training: false },
+    readonly options: TapeOptions = { training: false },
   ) {}
 
+  /** Whether dropout is on. */
   get training(): boolean {
     return this.options.training;
+  }
+
+  /** Whether ops are remembered: what they need for the way back has to be made and kept. */
+  get recording(): boolean {
+    return this.options.training && !this.#suspended;
   }
 
   /** A new tensor with undefined contents. */
   create(shape: readonly number[], needsGradient = false): Tensor {
     const storage = this.device.create(Math.max(1, sizeOf(shape)));
     this.#owned.add(storage);
-    return tensor(storage, 0, shape, needsGradient && this.training);
+    return tensor(storage, 0, shape, needsGradient && this.recording);
   }
 
   /** A new tensor holding host data. */
@@ -65,13 +81,48 @@ export class Tape {
 
   /** Remembers how to go back through an op. Without training, what only the way back needs is given back at once. */
   record(outputs: readonly Tensor[], saved: readonly Tensor[], backward: () => void): void {
-    if (this.training && outputs.some((t) => t.needsGradient)) this.#nodes.push({ outputs, saved, backward });
+    if (this.recording && outputs.some((t) => t.needsGradient)) this.#nodes.push({ outputs, saved, backward });
     else for (const t of saved) this.#release(t);
   }
 
-  /** Inference only: this tensor is not read again. Does nothing while training, where the way back may need it. */
+  /** This tensor is not read again. Does nothing while recording, where the way back may need it. */
   done(...tensors: readonly (Tensor | null)[]): void {
-    if (!this.training) for (const t of tensors) if (t) this.#release(t);
+    if (!this.recording) for (const t of tensors) if (t) this.#release(t);
+  }
+
+  /** Whether an op may write its result over this tensor, which it is the last to read. */
+  mayOverwrite(t: Tensor): boolean {
+    return !this.recording && this.#owned.has(t.storage) && !this.#kept.has(t.storage);
+  }
+
+  /**
+   * Runs a part of the forward pass and, with the option `checkpoint`, forgets all of it but the result: the way back runs
+   * it again. `inputs` are what it reads besides parameters; it must create the same thing each time.
+   */
+  checkpoint(inputs: readonly Tensor[], part: () => Tensor): Tensor {
+    if (!this.recording || !this.options.checkpoint) return part();
+    const guarded = inputs.filter((t) => !this.#kept.has(t.storage));
+    const dropouts = this.#dropouts;
+    for (const t of guarded) this.#kept.add(t.storage);
+    this.#suspended = true;
+    let result: Tensor;
+    try {
+      result = { ...part(), needsGradient: true };
+    } finally {
+      this.#suspended = false;
+      for (const t of guarded) this.#kept.delete(t.storage);
+    }
+    const backward = () => {
+      const later = this.#dropouts;
+      this.#dropouts = dropouts;
+      // The nodes that this records are the next to be walked back.
+      const again = part();
+      this.#dropouts = later;
+      this.#gradients.set(again, this.gradientOf(result)!);
+      this.#gradients.delete(result);
+    };
+    this.#nodes.push({ outputs: [result], saved: [], backward });
+    return result;
   }
 
   /** Gives back a tensor that no recorded op refers to. */
@@ -83,7 +134,7 @@ export class Tape {
   view(t: Tensor, offset: number, shape: readonly number[]): Tensor {
     const v: Tensor = { ...tensor(t.storage, t.offset + offset, shape), needsGradient: t.needsGradient };
     if (offset + v.length > t.length) throw new Error(`view [${shape}] at ${offset} leaves [${t.shape}]`);
-    if (!this.training || !t.needsGradient) return v;
+    if (!this.recording || !t.needsGradient) return v;
     const adopted = this.#gradients.get(t);
     if (adopted) {
       this.#gradients.set(v, tensor(adopted.storage, adopted.offset + offset, shape));

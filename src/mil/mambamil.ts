@@ -81,9 +81,13 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
     const sequence = new Sequence(tape, bags.offsets);
     let h = embed(tape, bags.features);
     for (const { norm, block, reversed } of layers) {
-      const x = layerNorm(tape, h, norm.weight, norm.bias);
-      h = mambaBlock(tape, x, h, block, sequence, { type, K, rate, reversed });
-      tape.done(x);
+      const before = h;
+      h = tape.checkpoint([before], () => {
+        const x = layerNorm(tape, before, norm.weight, norm.bias);
+        const after = mambaBlock(tape, x, before, block, sequence, { type, K, rate, reversed });
+        tape.done(x);
+        return after;
+      });
     }
     const { instances, scores } = score(tape, h);
     const { attention, pooled } = attentionPool(tape, instances, scores, sequence);

@@ -5,8 +5,8 @@ import type { Constants } from './shader.ts';
 
 export interface Pass {
   readonly shader: string;
-  readonly views: Readonly<Record<string, View | null>>;
-  readonly params: Readonly<Record<string, number>>;
+  readonly views: Readonly<Record<string, View | null | undefined>>;
+  readonly params: Readonly<Record<string, number | undefined>>;
   readonly constants?: Constants;
   /** Workgroups; a zero anywhere means nothing to do. */
   readonly groups: readonly [number, number?, number?];
@@ -52,4 +52,41 @@ export function strided(n: number, size = 256): [number] {
 export function flat(count: number): [number, number] {
   const across = Math.min(count, 32768);
   return [across, across && Math.ceil(count / across)];
+}
+
+/** Workgroups of a shader with a thread for each of `count` columns. */
+export function columns(count: number): number {
+  return Math.ceil(count / 64);
+}
+
+/** How many workgroups share a sum over n rows. */
+export function partsOf(n: number): number {
+  return Math.max(1, Math.min(64, Math.ceil(n / 128)));
+}
+
+/** out (+)= sum of parts (parts, out.length). */
+export function addParts(part: View, parts: number, out: View | null, accumulate: 0 | 1): Pass {
+  const n = out?.length ?? 0;
+  return {
+    shader: 'sumParts',
+    views: { part, C: out },
+    params: { m: 1, n, parts, accumulate },
+    constants: { ACTIVATION: -1 },
+    groups: strided(n, 64),
+  };
+}
+
+/** Elements of a view. */
+export function window(view: View, from: number, length: number): View {
+  return { storage: view.storage, offset: view.offset + from, length };
+}
+
+/** Channels by pieces whose rows of L tokens fit one binding each. */
+export function* slabs(D: number, L: number, { maxBinding }: Capabilities) {
+  const most = Math.max(1, Math.floor((maxBinding - 256) / (4 * L)));
+  for (let channel0 = 0; channel0 < D && L > 0; channel0 += most) {
+    const channels = Math.min(most, D - channel0);
+    const rows = (view: View | null): View | null => view && window(view, channel0 * L, channels * L);
+    yield { channel0, channels, rows };
+  }
 }

@@ -1,7 +1,7 @@
 /** How the selective scan is dispatched: sizes of chunks and workgroups, slabs of channels. */
 import { UserError } from '../../errors.ts';
 import type { View } from '../device.ts';
-import { type Call, type Capabilities, type Pass, strided } from './pass.ts';
+import { type Call, type Capabilities, type Pass, slabs, strided } from './pass.ts';
 
 /** Threads of a workgroup, about: enough to hide waiting, few enough for all the registers a segment needs. */
 const THREADS = 128;
@@ -113,19 +113,10 @@ export function* selectiveScan(call: Call<'selectiveScan'>): Iterable<Pass> {
   }
 }
 
+export function* selectiveScanBackward(_call: Call<'selectiveScanBackward'>): Iterable<Pass> {}
+
 function smallLength({ D, N, segmentCount }: { D: number; N: number; segmentCount: number }): number {
   return D * (N + 2) + segmentCount * 4;
-}
-
-/** Channels by pieces whose rows of L tokens fit one binding each. */
-function* slabs(D: number, L: number, { maxBinding }: Capabilities) {
-  const most = Math.max(1, Math.floor((maxBinding - 256) / (4 * L)));
-  for (let channel0 = 0; channel0 < D; channel0 += most) {
-    const channels = Math.min(most, D - channel0);
-    const rows = (view: View | null): View | null =>
-      view && { storage: view.storage, offset: view.offset + channel0 * L, length: channels * L };
-    yield { channel0, channels, rows };
-  }
 }
 
 function nextPower(n: number): number {

@@ -45,7 +45,7 @@ export function parseShader(name: string, sources: Readonly<Record<string, strin
       type: m[2] as ArgDeclaration['type'],
     })),
     buffers: [
-      ...text.matchAll(/^@group\(0\) @binding\(\d+\) var<storage, (read|read_write)> (\w+): array<(\w+)>;$/gm),
+      ...text.matchAll(/^@group\(0\) @binding\(\d+\) var<storage, (read|read_write)> (\w+): array<([\w<>]+)>;$/gm),
     ].map((m) => ({ name: m[2]!, written: m[1] === 'read_write', element: m[3]!, line: m[0] })),
     constants: new Set([...text.matchAll(/^const (\w+): \w+ = /gm)].map((m) => m[1]!)),
   };

@@ -3,7 +3,7 @@
 // 4 columns, in registers. Slices of DEPTH columns of op(A) and rows of op(B) go through workgroup memory as quads of
 // 4 rows (columns) of C; slices are one quad longer than needed, against bank conflicts. Two barriers a slice: after
 // filling it, and before it is overwritten. With SPLIT, workgroup z adds up only its part of k into `part` z of C (scratch);
-// matmulSum.wgsl adds the parts and does what comes after.
+// sumParts.wgsl adds the parts and does what comes after.
 //! import numbers
 struct Args { m: u32, n: u32, k: u32, accumulate: u32, depth: u32, A_at: u32, B_at: u32, bias_at: u32, C_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;

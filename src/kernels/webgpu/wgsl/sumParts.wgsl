@@ -1,4 +1,5 @@
-// C (m, n) (+)= sum over parts (parts, m, n), then + bias (n), then activation: the end of a matmul whose k was split.
+// C (m, n) (+)= sum over parts (parts, m, n), then + bias (n), then activation: the end of sums that were split over
+// workgroups (matmul over k, columns over rows).
 // A thread computes one element after another, neighbours neighbours; the parts are added in their order. No barriers.
 //! import numbers
 struct Args { m: u32, n: u32, parts: u32, accumulate: u32, part_at: u32, bias_at: u32, C_at: u32 }
