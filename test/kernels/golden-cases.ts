@@ -56,7 +56,7 @@ export function expectGolden(c: GoldenCase, name: string, got: ArrayLike<number>
   for (let i = 0; i < wanted.length; i++) {
     scale = Math.max(scale, Math.abs(wanted[i]!));
     const off = Math.abs(got[i]! - wanted[i]!);
-    worst = off <= worst ? worst : off; // NaN is worst of all
+    worst = Math.max(worst, off); // NaN stays
   }
   expect(worst, `${c.name} ${name}: difference relative to ${scale}`).toBeLessThanOrEqual(tol * scale + atol);
 }

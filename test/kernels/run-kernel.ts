@@ -74,7 +74,7 @@ export function expectClose(
   for (let i = 0; i < wanted.length; i++) {
     scale = Math.max(scale, Math.abs(wanted[i]!));
     const off = Math.abs(got[i]! - wanted[i]!);
-    worst = off <= worst ? worst : off; // NaN is worst of all
+    worst = Math.max(worst, off); // NaN stays
   }
   expect(worst, `${what}: difference relative to ${scale}`).toBeLessThanOrEqual(tolerance * scale + absolute);
 }

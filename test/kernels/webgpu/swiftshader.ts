@@ -24,10 +24,13 @@ export async function openSwiftShader(restrict?: OpenOptions['restrict']): Promi
   return device!;
 }
 
+/** Held, because koffi unloads a library that nobody refers to. */
+let loader: unknown;
+
 export function loadSwiftShader(): void {
   const folder = unpack();
   process.env.VK_DRIVER_FILES = join(folder, 'vk_swiftshader_icd.json');
-  koffi.load(join(folder, 'libvulkan.so.1'));
+  loader ??= koffi.load(join(folder, 'libvulkan.so.1'));
 }
 
 function unpack(): string {
