@@ -1,0 +1,145 @@
+/** The prediction of one bag by an open model: checked, then computed whole or in pieces. */
+import { UserError } from '../errors.ts';
+import type { Bag } from '../features/bag.ts';
+import { requireMatch } from '../features/bag-check.ts';
+import type { Device } from '../kernels/device.ts';
+import { Tape } from '../kernels/tape.ts';
+import type { MambaMil } from './mambamil.ts';
+import type { BagModel } from './model.ts';
+import type { ModelCard } from './model-card.ts';
+import type { OpenModel } from './model-folder.ts';
+import { type RowSource, type StreamOptions, streamBag } from './stream.ts';
+
+export interface BagPrediction {
+  readonly logits: Float32Array;
+  /** Of the classes, summing to 1; of a survival model the hazard of each time bin. */
+  readonly probabilities: Float32Array;
+  /** Survival models: minus the sum of the survival curve; larger is worse. */
+  readonly risk: number | null;
+  /** Attention of each patch, summing to 1 (of the predicted class, where it differs by class); null for models without. */
+  readonly attention: Float32Array | null;
+  /** The scores before the softmax; null for models without. */
+  readonly attentionRaw: Float32Array | null;
+}
+
+/** Bags up to this long are computed at once, longer ones in pieces where the model can. */
+const WHOLE = 4096;
+
+/** @throws UserError if the bag does not fit the model, holds numbers that are none, or needs more memory than there is. */
+export function predictBag(open: OpenModel, bag: Bag, options: StreamOptions = {}): Promise<BagPrediction> {
+  const { card } = open;
+  const name = bag.meta.slideId;
+  requireMatch(name, bag, {
+    encoder: card.encoder ?? bag.meta.encoder,
+    dimension: card.input,
+    patchMpp: card.patchMpp,
+  });
+  const { count, dimension, features } = bag;
+  const read = async (first: number, rows: number) => features.subarray(first * dimension, (first + rows) * dimension);
+  return predictRows(open, name, { count, dimension, read }, options);
+}
+
+/** As `predictBag`, for rows that need not be in memory together. @param name whose rows they are, for messages. */
+export async function predictRows(
+  { card, model, parameters }: OpenModel,
+  name: string,
+  source: RowSource,
+  options: StreamOptions = {},
+): Promise<BagPrediction> {
+  const { device } = parameters;
+  if (source.count === 0) {
+    throw new UserError('empty-bag', `${name}: the bag has no patches.`, 'Check the tissue mask of the slide.');
+  }
+  if (source.dimension !== card.input) {
+    const problem = `${name}: the bag has ${source.dimension} features a patch, model ${card.name} reads ${card.input}.`;
+    throw new UserError(
+      'encoder-mismatch',
+      problem,
+      'Extract the slide with the encoder that the model was trained on.',
+    );
+  }
+  const checked = { ...source, read: (first: number, count: number) => readFinite(name, source, first, count) };
+  if (source.count > WHOLE && isMambaMil(model)) {
+    const { logits, scores } = await streamBag(model, device, checked, options);
+    return present(card, logits, scores, softmax(scores));
+  }
+  requireMemory(name, model, device, source.count);
+  const tape = new Tape(device);
+  try {
+    const { count, dimension } = checked;
+    const features = tape.constant(await checked.read(0, count), [count, dimension]);
+    const output = model.forward(tape, { features, offsets: [0, count] });
+    const logits = await device.read(output.logits);
+    const scores = output.scores && (await device.read(output.scores));
+    const attention = output.attention && (await device.read(output.attention));
+    return present(card, logits, scores, attention && columnOf(attention, count, largest(logits)));
+  } finally {
+    tape.close();
+  }
+}
+
+function isMambaMil(model: BagModel): model is MambaMil {
+  return 'layers' in model;
+}
+
+async function readFinite(name: string, source: RowSource, first: number, count: number): Promise<Float32Array> {
+  const rows = await source.read(first, count);
+  for (let i = 0; i < rows.length; i++) {
+    if (Number.isFinite(rows[i])) continue;
+    const [row, column] = [first + Math.floor(i / source.dimension), i % source.dimension];
+    throw new UserError(
+      'not-finite',
+      `${name}: feature ${column} of patch ${row} is ${rows[i]}.`,
+      'Extract the slide again, or drop that patch.',
+    );
+  }
+  return rows;
+}
+
+/** The device would say so in the middle; this says it before, and what to do. */
+function requireMemory(name: string, model: BagModel, device: Device, instances: number): void {
+  const needed = instances * model.bytesPerInstance;
+  const free = device.maxStorageBytes - device.memory().live;
+  // A GPU's memory is larger than its largest piece of storage; how large, it does not tell.
+  if (device.kind !== 'wasm' || needed <= free) return;
+  const [need, have] = [needed, free].map((bytes) => `${(bytes / 2 ** 30).toFixed(1)} GiB`);
+  throw new UserError(
+    'out-of-memory',
+    `${name}: ${instances} patches need about ${need} in a model of type ${model.config.type}, and the device has ${have}.`,
+    'Use fewer patches, or a model of type lbmamba, which reads a bag in pieces.',
+  );
+}
+
+function present(
+  card: ModelCard,
+  logits: Float32Array,
+  attentionRaw: Float32Array | null,
+  attention: Float32Array | null,
+): BagPrediction {
+  if (card.task === 'classification')
+    return { logits, probabilities: softmax(logits), risk: null, attention, attentionRaw };
+  const hazards = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  let [survival, risk] = [1, 0];
+  for (const hazard of hazards) risk -= survival *= 1 - hazard;
+  return { logits, probabilities: hazards, risk, attention, attentionRaw };
+}
+
+export function softmax(values: Float32Array): Float32Array {
+  const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  let total = 0;
+  for (const value of values) total += Math.exp(value - most);
+  return values.map((value) => Math.exp(value - most) / total);
+}
+
+/** Attention that differs by class, (rows, classes), has a column for the predicted one. */
+function columnOf(attention: Float32Array, rows: number, column: number): Float32Array {
+  const columns = attention.length / rows;
+  return columns === 1
+    ? attention
+    : Float32Array.from({ length: rows }, (_, row) => attention[row * columns + column]!);
+}
+
+/** The first maximum. */
+function largest(values: Float32Array): number {
+  return values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
+}

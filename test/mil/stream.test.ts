@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/kernels/device.ts';
+import { Tape } from '../../src/kernels/tape.ts';
+import { openWasm } from '../../src/kernels/wasm/open-node.ts';
+import type { MambaMil } from '../../src/mil/mambamil.ts';
+import type { MambaMilConfig } from '../../src/mil/model-card.ts';
+import { streamBag } from '../../src/mil/stream.ts';
+import { randomNumbers, relativeError, smallModel } from './small-models.ts';
+
+describe('a bag in pieces', () => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openWasm();
+  });
+  afterAll(() => device.close());
+
+  const models: [string, Partial<MambaMilConfig>][] = [
+    ['lbmamba, layers alternating', { layers: 3 }],
+    ['lbmamba, K auto, all forward', { K: 'auto', flip: 'none' }],
+    ['lbmamba, K 12', { K: 12 }],
+    ['mamba', { type: 'mamba', K: 0 }],
+    ['mamba, layers alternating', { type: 'mamba', K: 0, flip: 'alternate', layers: 3 }],
+    ['bimamba', { type: 'bimamba', layers: 3 }],
+    ['srmamba', { type: 'srmamba' }],
+    ['srmamba, rate 10', { type: 'srmamba', rate: 10, layers: 1 }],
+  ];
+
+  it.each(models)('equals the bag at once: %s', async (_, changes) => {
+    const { model, parameters } = smallModel(device, changes);
+    const live = device.memory().live;
+    for (const tokens of [1, 7, 131, 200]) {
+      const features = randomNumbers(tokens, tokens * 12);
+      const whole = await wholeBag(device, model as MambaMil, features, tokens);
+      const source = {
+        count: tokens,
+        dimension: 12,
+        read: async (first: number, count: number) => features.subarray(first * 12, (first + count) * 12),
+      };
+      for (const chunk of [16, 48, 64, 1000]) {
+        for (const mostDeviceBytes of [0, 1e6]) {
+          const pieces = await streamBag(model as MambaMil, device, source, { chunk, mostDeviceBytes });
+          const at = `${tokens} tokens by ${chunk}, ${mostDeviceBytes ? 'on the device' : 'in a file'}`;
+          expect(relativeError(pieces.logits, whole.logits), `logits, ${at}`).toBeLessThan(2e-5);
+          expect(relativeError(pieces.scores, whole.scores), `scores, ${at}`).toBeLessThan(2e-5);
+          expect(relativeError(pieces.pooled, whole.pooled), `pooled, ${at}`).toBeLessThan(2e-5);
+        }
+      }
+    }
+    expect(device.memory().live, 'everything is given back').toBe(live);
+    parameters.close();
+  });
+
+  it('stops between two pieces when told to', async () => {
+    const { model, parameters } = smallModel(device);
+    const abort = new AbortController();
+    let reads = 0;
+    const source = {
+      count: 100,
+      dimension: 12,
+      read: async (_: number, count: number) => {
+        if (++reads === 2) abort.abort();
+        return new Float32Array(count * 12);
+      },
+    };
+    const live = device.memory().live;
+    await expect(streamBag(model as MambaMil, device, source, { chunk: 16, signal: abort.signal })).rejects.toThrow();
+    expect(reads).toBe(2);
+    expect(device.memory().live).toBe(live);
+    parameters.close();
+  });
+});
+
+async function wholeBag(device: Device, model: MambaMil, features: Float32Array, tokens: number) {
+  const tape = new Tape(device);
+  const bags = { features: tape.constant(features, [tokens, 12]), offsets: [0, tokens] };
+  const { logits, scores, pooled } = model.forward(tape, bags);
+  const read = [await device.read(logits), await device.read(scores!), await device.read(pooled!)] as const;
+  tape.close();
+  return { logits: read[0], scores: read[1], pooled: read[2] };
+}
