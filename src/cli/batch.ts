@@ -41,7 +41,7 @@ export async function runAndPrint(
   });
   if (flags.json) printJson({ run: resolve(flags.out), slides: outcomes.map(plain) });
   else {
-    printTable(outcomes.map(row));
+    printTable(rows(outcomes, line.predictor !== null));
     if (line.predictor?.model.trained === false) printLine(UNTRAINED);
   }
   process.exitCode = exitCode(outcomes);
@@ -55,16 +55,17 @@ function exitCode(outcomes: readonly SlideOutcome[]): number {
   return failed === 0 ? DONE : failed === outcomes.length ? FAILED : SOME_FAILED;
 }
 
-function row(outcome: SlideOutcome): Record<string, string | number> {
-  const { id, status, label, nPatches, prediction, probability, seconds, skipped } = plain(outcome);
-  return {
+/** Columns that would be empty for all slides are left out. */
+function rows(outcomes: readonly SlideOutcome[], hasModel: boolean): Record<string, string>[] {
+  const hasLabels = outcomes.some(({ input }) => input.label !== null);
+  return outcomes.map(plain).map(({ id, status, label, nPatches, prediction, probability, seconds, skipped }) => ({
     slide: id,
     status,
-    patches: nPatches ?? '-',
-    ...(label === null ? {} : { label }),
-    ...(prediction === null ? {} : { prediction, probability: probability!.toFixed(3) }),
-    seconds: skipped ? 'before' : seconds.toFixed(1),
-  };
+    ...(hasLabels ? { label: label ?? '-' } : {}),
+    patches: `${nPatches ?? '-'}`,
+    ...(hasModel ? { prediction: prediction ?? '-', probability: probability?.toFixed(3) ?? '-' } : {}),
+    seconds: skipped ? '-' : seconds.toFixed(1),
+  }));
 }
 
 function plain({ input, status, skipped, finished, failure, seconds }: SlideOutcome) {

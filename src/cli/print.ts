@@ -8,17 +8,17 @@ export function printLine(text = ''): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Columns as wide as their widest cell; columns of numbers stand right. Nothing is printed for no rows. */
+/** Rows with the same columns, as wide as their widest cell; numbers stand right. Nothing is printed for no rows. */
 export function printTable(rows: readonly Readonly<Record<string, string | number>>[]): void {
   if (rows.length === 0) return;
   const columns = Object.keys(rows[0]!).map((name) => {
     const cells = rows.map((row) => String(row[name] ?? ''));
-    const right = rows.every((row) => typeof row[name] === 'number');
+    const right = cells.every((cell) => /^(-|-?[\d.]+)$/.test(cell));
     return { name, cells, right, width: Math.max(name.length, ...cells.map((cell) => cell.length)) };
   });
   const line = (cellOf: (column: (typeof columns)[number]) => string) =>
     columns
-      .map((column) => pad(cellOf(column), column.width, column.right))
+      .map((column) => (column.right ? cellOf(column).padStart(column.width) : cellOf(column).padEnd(column.width)))
       .join('  ')
       .trimEnd();
   printLine(bold(line(({ name }) => name)));
@@ -37,8 +37,4 @@ export const dim = (text: string) => styled('2', text);
 /** `hasColors` honours NO_COLOR. */
 function styled(code: string, text: string): string {
   return process.stdout.isTTY && process.stdout.hasColors() ? `\u001b[${code}m${text}\u001b[0m` : text;
-}
-
-function pad(text: string, width: number, right: boolean): string {
-  return right ? text.padStart(width) : text.padEnd(width);
 }

@@ -1,6 +1,7 @@
 /** A model on a device, as the line uses it: a bag in, the prediction file and the score columns out. */
 import { createHash } from 'node:crypto';
 import type { Bag } from '../features/bag.ts';
+import type { Scores } from '../features/store.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
@@ -10,15 +11,22 @@ import type { PredictionResult, RunResult } from '../mil/result.ts';
 
 export interface Prediction {
   readonly result: PredictionResult;
-  /** One value a patch; null for models without attention. */
-  readonly scores: { readonly attention: Float32Array; readonly attention_raw: Float32Array } | null;
+  /** Score columns of the bag; null for models without attention. */
+  readonly scores: Scores | null;
+  /** What the heatmap ranks patches by: raw scores where there is one a patch, for the softmax makes small ones equal. */
+  readonly ranked: Float32Array | null;
 }
 
 export interface Predictor {
   readonly card: ModelCard;
   readonly model: NonNullable<RunResult['model']>;
   readonly deviceName: string;
-  predict(slide: { id: string; hash: string }, bag: Bag, label: string | null): Promise<Prediction>;
+  predict(
+    slide: { id: string; hash: string },
+    bag: Bag,
+    label: string | null,
+    signal: AbortSignal,
+  ): Promise<Prediction>;
   close(): Promise<void>;
 }
 
@@ -43,8 +51,8 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
       card,
       model,
       deviceName: device.name,
-      async predict(slide, bag, label) {
-        const { logits, probabilities, attention, scores } = await predictBag(opened, device, bag);
+      async predict(slide, bag, label, signal) {
+        const { logits, probabilities, attention, attentionRaw } = await predictBag(opened, bag, { signal });
         const best = probabilities.indexOf(Math.max(...probabilities));
         const result: PredictionResult = {
           slideId: slide.id,
@@ -57,7 +65,10 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
           label,
           device: device.name,
         };
-        return { result, scores: attention && scores && { attention, attention_raw: scores } };
+        // Models whose attention differs by class have several raw scores a patch.
+        const raw = attentionRaw?.length === bag.count ? attentionRaw : null;
+        const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
+        return { result, scores, ranked: raw ?? attention };
       },
       async close() {
         opened.parameters.close();

@@ -52,6 +52,26 @@ export interface SlideControl {
 /** Longer side of the thumbnail and the heatmap. */
 const THUMBNAIL_PX = 1024;
 
+/** One slide on its way. */
+interface Job {
+  readonly input: SlideInput;
+  readonly slide: Slide;
+  readonly hash: string;
+  readonly survey: Survey;
+  /** Where the files are made. */
+  readonly work: string;
+  readonly line: Line;
+  readonly options: SlideOptions;
+  readonly control: SlideControl;
+}
+
+/** Where the tissue is, and which patches cover it. */
+interface Survey {
+  readonly tissue: TissueMask;
+  readonly thumbnail: Overview;
+  readonly grid: PatchGrid;
+}
+
 /**
  * Works in a hidden folder beside `folder` and gives it that name when everything is in it. A failure leaves nothing behind.
  *
@@ -72,19 +92,12 @@ export async function runSlide(
     await makeFolder(work);
     const hash = await stages.run('open', () => hashSlide(input.source, signal));
     const survey = await stages.run('tissue', () => surveySlide(slide, options, signal));
-    const nPatches = await extract(input, slide, hash, survey.grid, work, line.encoder, options, control);
-    const record = await slideRecord(input, slide, hash, survey, nPatches, options);
-    const prediction =
-      nPatches > 0 && line.predictor ? await predict(input, record, survey, work, line.predictor, stages) : null;
+    const job = { input, slide, hash, survey, work, line, options, control };
+    const nPatches = line.encoder ? await extract(job, line.encoder) : survey.grid.count;
+    const record = await slideRecord(job, nPatches);
+    const prediction = line.predictor && nPatches > 0 ? await predict(job, line.predictor) : null;
     await stages.run('write', async () => {
-      await writeSurvey(work, slide, survey);
-      if (!line.encoder)
-        await writeWhole(
-          join(work, 'preview.png'),
-          await encodePng(drawPreview(survey.thumbnail, survey.tissue, survey.grid)),
-        );
-      if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
-      await writeJson(join(work, 'slide.json'), record);
+      await writeRecords(job, record, prediction);
       await rm(folder, { recursive: true, force: true });
       await rename(work, folder);
     });
@@ -95,66 +108,57 @@ export async function runSlide(
   }
 }
 
-/** Where the tissue is, and which patches cover it. */
-interface Survey {
-  readonly tissue: TissueMask;
-  readonly thumbnail: Overview;
-  readonly grid: PatchGrid;
-}
-
 async function surveySlide(slide: Slide, { patchPx, patchMpp }: SlideOptions, signal: AbortSignal): Promise<Survey> {
   const tissue = await readTissue(slide, signal);
   const grid = createGrid(slide, tissue, { patchPx, mpp: patchMpp });
   return { tissue, grid, thumbnail: await readThumbnail(slide, THUMBNAIL_PX, signal) };
 }
 
-async function writeSurvey(work: string, slide: Slide, { tissue, thumbnail }: Survey): Promise<void> {
-  const { width, height } = slide.levels[0]!;
-  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
-  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, { width, height })));
-}
-
-/** @returns number of patches in the bag; without an encoder, of the grid. */
-async function extract(
-  input: SlideInput,
-  slide: Slide,
-  hash: string,
-  grid: PatchGrid,
-  work: string,
-  encoder: Encoder | null,
-  { batchSize, dtype }: SlideOptions,
-  { stages, signal, onProgress }: SlideControl,
-): Promise<number> {
-  if (!encoder) return grid.count;
-  const meta = bagMeta(input, slide, hash, grid, encoder);
-  const options = { batchSize, dtype, signal, onProgress: (done: number) => onProgress(done, grid.count) };
-  const count = await stages.run('extract', () => extractBag(slide, grid, encoder, bagPath(work), meta, options));
+/** @returns number of patches in the bag. */
+async function extract(job: Job, encoder: Encoder): Promise<number> {
+  const { input, slide, work, survey, options, control } = job;
+  const { grid } = survey;
+  const { batchSize, dtype } = options;
+  const { stages, signal } = control;
+  const onProgress = (done: number) => control.onProgress(done, grid.count);
+  const count = await stages.run('extract', () =>
+    extractBag(slide, grid, encoder, bagPath(work), bagMeta(job, encoder), { batchSize, dtype, signal, onProgress }),
+  );
   if (count > 0 || grid.count === 0) return count;
   const problem = `${input.source}: none of its ${grid.count} patches can be read (${slide.unreadable[0]?.reason}).`;
   throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
 }
 
-async function predict(
-  input: SlideInput,
-  record: SlideRecord,
-  { tissue, thumbnail, grid }: Survey,
-  work: string,
-  predictor: Predictor,
-  stages: Stages,
-): Promise<PredictionResult> {
-  const { coords, result, scores } = await stages.run('aggregate', async () => {
+async function predict(job: Job, predictor: Predictor): Promise<PredictionResult> {
+  const { input, hash, survey, work, control } = job;
+  const { stages, signal } = control;
+  const { coords, result, ranked } = await stages.run('aggregate', async () => {
     const bag = await readBag(bagPath(work));
-    const { result, scores } = await predictor.predict(record, bag, input.label);
+    const { result, scores, ranked } = await predictor.predict({ id: input.id, hash }, bag, input.label, signal);
     if (scores) await addScores(bagPath(work), scores);
-    return { coords: bag.coords!, result, scores };
+    return { coords: bag.coords!, result, ranked };
   });
-  if (scores) {
+  if (ranked) {
     await stages.run('heatmap', async () => {
-      const heatmap = drawHeatmap(thumbnail, tissue, { coords, scores: scores.attention_raw, side: grid.level0Side });
+      const { thumbnail, tissue, grid } = survey;
+      const heatmap = drawHeatmap(thumbnail, tissue, { coords, scores: ranked, side: grid.level0Side });
       await writeWhole(join(work, 'heatmap.png'), await encodePng(heatmap));
     });
   }
   return result;
+}
+
+/** What is small, at the end; `slide.json` last. */
+async function writeRecords(job: Job, record: SlideRecord, prediction: PredictionResult | null): Promise<void> {
+  const { work, line, survey } = job;
+  const { tissue, thumbnail, grid } = survey;
+  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
+  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, record)));
+  if (!line.encoder) {
+    await writeWhole(join(work, 'preview.png'), await encodePng(drawPreview(thumbnail, tissue, grid)));
+  }
+  if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
+  await writeJson(join(work, 'slide.json'), record);
 }
 
 const bagPath = (work: string) => join(work, 'bag.arrow');
@@ -165,10 +169,11 @@ function givenScale(input: SlideInput, { mpp }: SlideOptions) {
   return input.mpp === null ? {} : { mpp: input.mpp, mppSource: 'manifest' as const };
 }
 
-function bagMeta(input: SlideInput, slide: Slide, slideHash: string, grid: PatchGrid, encoder: Encoder): BagMeta {
+function bagMeta({ input, slide, hash, survey }: Job, encoder: Encoder): BagMeta {
+  const { grid } = survey;
   return {
     slideId: input.id,
-    slideHash,
+    slideHash: hash,
     mpp: slide.scale.mpp,
     mppSource: slide.scale.source,
     patchMpp: grid.mpp,
@@ -180,19 +185,13 @@ function bagMeta(input: SlideInput, slide: Slide, slideHash: string, grid: Patch
   };
 }
 
-async function slideRecord(
-  { id, source }: SlideInput,
-  slide: Slide,
-  hash: string,
-  { tissue, grid }: Survey,
-  nPatches: number,
-  { configuration }: SlideOptions,
-): Promise<SlideRecord> {
+async function slideRecord({ input, slide, hash, survey, options }: Job, nPatches: number): Promise<SlideRecord> {
+  const { tissue, grid } = survey;
   // A pixel of level 0 is a level-0 pixel.
   const { width, height }: { width: number; height: number } = slide.levels[0]!;
   return {
-    id,
-    source,
+    id: input.id,
+    source: input.source,
     hash,
     format: slide.format,
     vendor: slide.vendor,
@@ -209,7 +208,7 @@ async function slideRecord(
     nPatches,
     unreadableTiles: slide.unreadable.length,
     warnings: warnings(slide, grid, nPatches),
-    madeFrom: { configuration, file: await stampOf(source) },
+    madeFrom: { configuration: options.configuration, file: await stampOf(input.source) },
   };
 }
 

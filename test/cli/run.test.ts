@@ -96,7 +96,7 @@ describe('lamina run on one slide', () => {
     await writeFile(at('slides/manifest.csv'), 'slide,patient,label\na.tif,"Doe, J",tumour\n');
     const { code, stdout } = await lamina(...run('one', [at('slides/manifest.csv')]));
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^slide +status +patches +label +prediction +probability +seconds\na +done/);
+    expect(stdout).toMatch(/^slide +status +label +patches +prediction +probability +seconds\na +done/);
     expect(stdout).toContain('untrained');
   });
 

@@ -1,0 +1,56 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ModelCard } from '../../src/mil/model-card.ts';
+import { start, tree } from './spawn.ts';
+
+let cwd = '';
+beforeAll(async () => void (cwd = await mkdtemp(join(tmpdir(), 'lamina-demo-'))));
+afterAll(() => rm(cwd, { recursive: true }));
+
+/** What the demo promises on two cores; the tests of other files may run at the same time. */
+const TWO_MINUTES = 120_000;
+
+describe('lamina demo', () => {
+  it(
+    'makes slides, a model that says it is untrained, and a run, and prints the table',
+    async () => {
+      const { code, stdout } = await start(['demo', '--no-serve', '--device', 'wasm'], { cwd }).ended;
+      expect(code).toBe(0);
+      const [head, ...rows] = stdout.trimEnd().split('\n');
+      expect(head).toMatch(/^slide +status +label +patches +prediction +probability +seconds$/);
+      expect(rows.pop()).toMatch(/untrained/);
+      expect(rows.length).toBeGreaterThanOrEqual(4);
+      for (const row of rows)
+        expect(row).toMatch(/^synthetic-\d+ +done +(normal|tumour) +\d+ +(normal|tumour) +[01]\.\d{3} +[\d.]+$/);
+      const card = JSON.parse(await readFile(join(cwd, 'lamina-demo/model/model.json'), 'utf8')) as ModelCard;
+      expect(card).toMatchObject({ type: 'lbmamba', trained: false });
+      expect((await tree(join(cwd, 'lamina-demo'))).filter((name) => name.includes('.partial'))).toEqual([]);
+    },
+    TWO_MINUTES,
+  );
+
+  it(
+    'uses all of it again, and takes another port when its own is in use',
+    async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await new Promise((listening) => server.once('listening', listening));
+      const { port } = server.address() as { port: number };
+      const demo = start(['demo', '--port', `${port}`, '--device', 'wasm'], { cwd });
+      const [, url] = await demo.until(/Viewer at (\S+)/);
+      const slides = (await (await fetch(`${url}api/slides`)).json()) as { status: string }[];
+      demo.process.kill('SIGINT');
+      const { code, stdout, stderr } = await demo.ended;
+      server.close();
+      expect(code).toBe(0);
+      expect(url).not.toContain(`:${port}/`);
+      expect(stdout).toContain(`Port ${port} is in use`);
+      expect(stderr).not.toContain('wrote');
+      expect(stderr.match(/finished before/g)).toHaveLength(slides.length);
+      expect(slides.every(({ status }) => status === 'done')).toBe(true);
+    },
+    TWO_MINUTES,
+  );
+});
