@@ -28,7 +28,7 @@ export interface OpenLine extends Line {
 const DEFAULT_ENCODER = 'stain-texture';
 
 /**
- * @throws UserError `no-model`, `bad-model`, `unknown-encoder`; `encoder-mismatch` if model, encoder and patches do not belong
+ * @throws UserError as `openModel`; `unknown-encoder`, `encoder-unknown`; `encoder-mismatch` if model, encoder and patches do not belong
  * together; `no-gpu`.
  */
 export async function openLine(options: LineOptions): Promise<OpenLine> {
@@ -60,14 +60,21 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
   }
 }
 
-/** The encoder that the model was made for; the built-in one without a model, or for one that does not say. */
+/** The encoder that the model was made for; the built-in one where there is no model. */
 async function openEncoderFor(model: string | null, card: ModelCard | null): Promise<Encoder> {
-  if (!card?.encoder) return await openEncoder(DEFAULT_ENCODER);
+  if (!card) return await openEncoder(DEFAULT_ENCODER);
+  if (!card.encoder) {
+    const problem = `--model ${model} does not say of which encoder its features were.`;
+    throw new UserError(
+      'encoder-unknown',
+      problem,
+      `Name it with --encoder, for example --encoder ${DEFAULT_ENCODER}.`,
+    );
+  }
   return await openEncoder(card.encoder).catch((error) => {
     if (!(error instanceof UserError)) throw error;
     const problem = `--model ${model} needs features of the encoder ${card.encoder}, which cannot be made here.`;
-    throw new UserError('encoder-mismatch', problem, `Take a model made for ${encoderNames.join(' or ')}.`, {
-      cause: error,
-    });
+    const hint = `Take a model made for ${encoderNames.join(' or ')}.`;
+    throw new UserError('encoder-mismatch', problem, hint, { cause: error });
   });
 }

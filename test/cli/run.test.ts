@@ -7,13 +7,9 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
 import { parseTable } from '../../src/csv.ts';
-import { openEncoder } from '../../src/features/open-encoder.ts';
 import { readBag } from '../../src/features/store.ts';
-import { openDevice } from '../../src/kernels/open-device.ts';
-import { createRandomModel } from '../../src/mil/create-model.ts';
-import type { ModelCard } from '../../src/mil/model-card.ts';
-import { saveModel } from '../../src/mil/model-folder.ts';
 import type { PredictionResult, RunResult, SlideResult } from '../../src/mil/result.ts';
+import { saveRandomModel } from './random-model.ts';
 import { lamina, start, tree } from './spawn.ts';
 
 let folder = '';
@@ -21,42 +17,6 @@ let slides: string[] = [];
 const at = (...parts: string[]) => join(folder, ...parts);
 const json = async <T>(...path: string[]) => JSON.parse(await readFile(at(...path), 'utf8')) as T;
 const table = async (...path: string[]) => parseTable(path.join('/'), await readFile(at(...path), 'utf8')).rows;
-
-async function saveRandomModel(name: string, changes: Partial<ModelCard> = {}): Promise<void> {
-  const encoder = await openEncoder('stain-texture');
-  const device = await openDevice('wasm', { threads: 1 });
-  const card = {
-    name,
-    type: 'lbmamba',
-    task: 'classification',
-    classes: ['normal', 'tumour'],
-    input: encoder.dimension,
-    width: 16,
-    attention: 8,
-    layers: 2,
-    state: 16,
-    conv: 4,
-    expand: 2,
-    K: 16,
-    flip: 'alternate',
-    rate: 1,
-    activation: 'gelu',
-    dropout: 0,
-    encoder: encoder.id,
-    patchMpp: 0.5,
-    patchPx: 256,
-    order: 'row-major',
-    trained: false,
-    trainingDataHash: null,
-    metrics: null,
-    version: null,
-    ...changes,
-  } as ModelCard;
-  const { parameters } = createRandomModel(device, card, { seed: 7 });
-  await saveModel(at(name), card, parameters);
-  await device.close();
-  await encoder.close();
-}
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lamina-run-'));
@@ -73,9 +33,10 @@ beforeAll(async () => {
   await writeFile(at('empty.svs'), '');
   await copyFile(slides[0]!, at('cut.tif'));
   await truncate(at('cut.tif'), 5000);
-  await saveRandomModel('model');
-  await saveRandomModel('other-encoder', { encoder: 'resnet50@0123abcd' });
-  await saveRandomModel('other-width', { input: 1024 });
+  await saveRandomModel(at('model'));
+  await saveRandomModel(at('other-encoder'), { encoder: 'resnet50@0123abcd' });
+  await saveRandomModel(at('other-width'), { input: 1024 });
+  await saveRandomModel(at('no-encoder'), { encoder: null });
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -262,6 +223,7 @@ describe('lamina run refuses before it touches a slide', () => {
     ['a model that is not there', ['--model', 'no-model'], 1, /no-model/],
     ['a model of another encoder', ['--model', 'other-encoder'], 1, /other-encoder.*resnet50@0123abcd/],
     ['a model of another feature width', ['--model', 'other-width'], 1, /other-width.*1024/],
+    ['a model that does not say for which encoder', ['--model', 'no-encoder'], 1, /no-encoder.*--encoder/],
     ['an encoder that there is none of', ['--model', 'model', '--encoder', 'uni'], 1, /There is no encoder uni/],
     [
       'patches of another scale than the model knows',
