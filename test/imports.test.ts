@@ -58,6 +58,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // The toolbox for picture files, wherever one is read or written.
   sharp: ['src/tiling/', 'src/viewer/picture.ts', 'src/run/', 'datasets/synthetic/'],
   webgpu: ['src/kernels/webgpu/'],
+  zstddec: ['src/tiling/'],
 };
 
 interface Import {

@@ -13,6 +13,9 @@ export interface DecodeTask {
   /** Pixels wanted, from the top-left of the tile. */
   readonly width: number;
   readonly height: number;
+  /** Pixels of the stored tile left of and above the wanted ones. */
+  readonly left?: number;
+  readonly top?: number;
   /** Shared memory to decode into; without it the answer brings a buffer of its own. */
   readonly into: SharedArrayBuffer | null;
 }

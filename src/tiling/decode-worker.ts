@@ -29,6 +29,7 @@ async function perform(task: Task): Promise<ArrayBuffer | null> {
     return null;
   }
   const target = task.into ?? new ArrayBuffer(task.width * task.height * 3);
-  await decodeTile(task.bytes, task.encoding, task.width, task.height, new Uint8Array(target));
+  const { bytes, encoding, width, height, left, top } = task;
+  await decodeTile(bytes, encoding, width, height, new Uint8Array(target), left, top);
   return target instanceof ArrayBuffer ? target : null;
 }

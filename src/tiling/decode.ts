@@ -4,9 +4,10 @@ import { createRequire } from 'node:module';
 import { inflateSync } from 'node:zlib';
 import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
 import createOpenJpeg from '@cornerstonejs/codec-openjpeg/decodewasmjs';
+import { ZSTDDecoder } from 'zstddec';
 import { decodeLzw } from './lzw.ts';
 import { decodePackBits } from './packbits.ts';
-import type { TileEncoding } from './tile-encoding.ts';
+import { splitPlanes, type TileEncoding } from './tile-encoding.ts';
 
 /** Decoded samples: interleaved, `samples` per pixel, 8 bits. */
 interface Samples {
@@ -17,7 +18,7 @@ interface Samples {
 }
 
 /**
- * The top-left `width` x `height` pixels of a tile as RGB, into `target` (width x height x 3 bytes).
+ * `width` x `height` pixels of a tile as RGB, into `target` (width x height x 3 bytes): those at the top-left, or at `left`, `top`.
  *
  * @throws Error if the bytes are damaged or hold another size than the encoding says; nothing larger than that is ever allocated.
  */
@@ -27,12 +28,42 @@ export async function decodeTile(
   width: number,
   height: number,
   target: Uint8Array,
+  left = 0,
+  top = 0,
 ): Promise<void> {
-  const decoded = await decodeSamples(bytes, encoding, height);
-  if (decoded.width < width || decoded.height < height) {
-    throw new Error(`holds ${decoded.width} x ${decoded.height} pixels where ${width} x ${height} are expected`);
+  const { reduce = 1 } = encoding;
+  const stored = await decodeSamples(bytes, encoding, (top + height) * reduce);
+  const decoded = reduce > 1 ? reduceSamples(stored, reduce) : stored;
+  if (decoded.width < left + width || decoded.height < top + height) {
+    throw new Error(
+      `holds ${decoded.width} x ${decoded.height} pixels where ${left + width} x ${top + height} are expected`,
+    );
   }
-  toRgb(decoded, encoding.colour, width, height, target);
+  const from = decoded.data.subarray((top * decoded.width + left) * decoded.samples);
+  toRgb({ ...decoded, data: from }, encoding.colour, width, height, target);
+}
+
+/** Means of `by` x `by` pixels. */
+function reduceSamples({ width, height, samples, data }: Samples, by: number): Samples {
+  const reduced = {
+    width: Math.floor(width / by),
+    height: Math.floor(height / by),
+    samples,
+    data: new Uint8Array(Math.floor(width / by) * Math.floor(height / by) * samples),
+  };
+  for (let y = 0, to = 0; y < reduced.height; y++) {
+    for (let x = 0; x < reduced.width; x++) {
+      for (let sample = 0; sample < samples; sample++, to++) {
+        let sum = 0;
+        for (let row = y * by; row < (y + 1) * by; row++) {
+          for (let column = x * by; column < (x + 1) * by; column++)
+            sum += data[(row * width + column) * samples + sample]!;
+        }
+        reduced.data[to] = Math.round(sum / (by * by));
+      }
+    }
+  }
+  return reduced;
 }
 
 function decodeSamples(bytes: Uint8Array, encoding: TileEncoding, height: number): Samples | Promise<Samples> {
@@ -41,16 +72,42 @@ function decodeSamples(bytes: Uint8Array, encoding: TileEncoding, height: number
       return decodeWith(openJpegTurbo, bytes, encoding);
     case 'jpeg2000':
       return decodeWith(openJpeg2000, bytes, encoding);
+    case 'webp':
+    case 'png':
+      return decodePicture(bytes, encoding);
     default:
-      return decodeRaw(bytes, encoding, height);
+      return encoding.planar ? decodePlanes(bytes, encoding, height) : decodeRaw(bytes, encoding, height);
   }
 }
 
-function decodeRaw(bytes: Uint8Array, encoding: TileEncoding, height: number): Samples {
+async function decodePicture(bytes: Uint8Array, { width, height }: TileEncoding): Promise<Samples> {
+  const { default: sharp } = await import('sharp');
+  const { data, info } = await sharp(bytes, { limitInputPixels: width * height })
+    .flatten({ background: '#ffffff' })
+    .toColourspace('srgb')
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, samples: info.channels, data };
+}
+
+async function decodePlanes(bytes: Uint8Array, encoding: TileEncoding, height: number): Promise<Samples> {
+  const { width, samples } = encoding;
+  const planes: Samples[] = [];
+  for (const plane of splitPlanes(bytes)) planes.push(await decodeRaw(plane, { ...encoding, samples: 1 }, height));
+  const rows = Math.min(...planes.map((plane) => plane.height));
+  if (planes.length !== samples) throw new Error(`has ${planes.length} planes where ${samples} are expected`);
+  const data = new Uint8Array(width * rows * samples);
+  planes.forEach((plane, sample) => {
+    for (let i = 0, to = sample; to < data.length; i++, to += samples) data[to] = plane.data[i]!;
+  });
+  return { width, height: rows, samples, data };
+}
+
+async function decodeRaw(bytes: Uint8Array, encoding: TileEncoding, height: number): Promise<Samples> {
   const { width, samples } = encoding;
   const rowBytes = width * samples;
   const limit = rowBytes * encoding.height;
-  const data = unpack(bytes, encoding.codec, limit);
+  const data = await unpack(bytes, encoding.codec, limit);
   if (data.length < rowBytes * height) {
     throw new Error(`unpacks to ${data.length} bytes where ${rowBytes * height} are expected`);
   }
@@ -62,14 +119,32 @@ function decodeRaw(bytes: Uint8Array, encoding: TileEncoding, height: number): S
       }
     }
   }
+  if (encoding.signed) for (let i = 0; i < data.length; i++) data[i] = data[i]! ^ 0x80;
   return { width, height: rows, samples, data };
 }
 
-function unpack(bytes: Uint8Array, codec: TileEncoding['codec'], limit: number): Uint8Array {
+async function unpack(bytes: Uint8Array, codec: TileEncoding['codec'], limit: number): Promise<Uint8Array> {
   if (codec === 'deflate') return inflateSync(bytes, { maxOutputLength: limit });
   if (codec === 'lzw') return decodeLzw(bytes, limit);
   if (codec === 'packbits') return decodePackBits(bytes, limit);
+  if (codec === 'zstd') return unpackZstd(bytes, limit);
   return bytes.subarray(0, limit);
+}
+
+let zstd: Promise<ZSTDDecoder> | undefined;
+
+async function unpackZstd(bytes: Uint8Array, limit: number): Promise<Uint8Array> {
+  zstd ??= (async () => {
+    const decoder = new ZSTDDecoder();
+    await decoder.init();
+    return decoder;
+  })();
+  try {
+    return (await zstd).decode(bytes, limit);
+  } catch (error) {
+    zstd = undefined;
+    throw error;
+  }
 }
 
 /** A codec of this thread: made at first use, and made anew after a failure, because a failed decoder keeps its memory. */

@@ -1,7 +1,9 @@
 /** Finds the format of a slide and opens it. */
+import { stat } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
 import { aperioSvs } from './aperio-svs.ts';
 import { openByteSource } from './byte-source.ts';
+import { dicom, openDicomFolder } from './dicom.ts';
 import type { GivenScale } from './physical-scale.ts';
 import { picture } from './picture.ts';
 import type { Slide } from './slide.ts';
@@ -10,7 +12,7 @@ import { tiff } from './tiff.ts';
 import { isTiff, readTiffPages, type TiffPage } from './tiff-file.ts';
 
 /** The particular before the general: the first that recognises a file opens it. */
-const formats: readonly SlideFormat[] = [aperioSvs, tiff, picture];
+const formats: readonly SlideFormat[] = [aperioSvs, tiff, dicom, picture];
 
 /**
  * Opens a slide; close it when done.
@@ -18,6 +20,7 @@ const formats: readonly SlideFormat[] = [aperioSvs, tiff, picture];
  * @throws UserError if the file is missing, empty, cut off, of no known format, or of an implausible scale.
  */
 export async function openSlide(pathOrUrl: string, given: GivenScale = {}): Promise<Slide> {
+  if (await isFolder(pathOrUrl)) return openDicomFolder(pathOrUrl, given);
   const source = await openByteSource(pathOrUrl);
   try {
     const head = await source.read(0, Math.min(source.length, 256));
@@ -39,4 +42,8 @@ export async function openSlide(pathOrUrl: string, given: GivenScale = {}): Prom
     await source.close();
     throw error;
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
 }

@@ -15,14 +15,24 @@ export interface GivenScale {
 const plausible = { least: 0.05, most: 20 };
 /** A scanner's lens of 10x gives about one micrometre per pixel. */
 const mppOfObjective1 = 10;
+const objectiveTolerance = 0.25;
+/** The smallest level of a pyramid, alone in a file. */
+const greatestReduction = 256;
 
 /**
  * The scale of a slide: what the caller says, else what the file says, else what the objective suggests, else none.
  *
  * @param stated micrometres per pixel in the file, null if it does not say.
+ * @param reduced whether the file says that its pixels are a reduced copy of a scan: those may be large, and say nothing of a lens.
  * @throws UserError `implausible-mpp`
  */
-export function scaleOf(name: string, given: GivenScale, stated: number | null, objectivePower: number | null): Scale {
+export function scaleOf(
+  name: string,
+  given: GivenScale,
+  stated: number | null,
+  objectivePower: number | null,
+  { reduced = false } = {},
+): Scale {
   if (given.mpp !== undefined) {
     const source = given.mppSource ?? 'flag';
     if (!isPlausible(given.mpp)) {
@@ -35,10 +45,18 @@ export function scaleOf(name: string, given: GivenScale, stated: number | null, 
     return { mpp: given.mpp, source };
   }
   if (stated !== null) {
-    if (!isPlausible(stated)) {
+    if (stated < plausible.least || stated > plausible.most * (reduced ? greatestReduction : 1)) {
       throw new UserError(
         'implausible-mpp',
         `${name} says that a pixel is ${stated} um wide, which no microscope slide is (${plausible.least} to ${plausible.most}).`,
+        'Find out the true scale and give it with --mpp.',
+      );
+    }
+    const ofObjective = objectivePower === null || reduced ? stated : mppOfObjective1 / objectivePower;
+    if (Math.abs(stated / ofObjective - 1) > objectiveTolerance) {
+      throw new UserError(
+        'implausible-mpp',
+        `${name} says that a pixel is ${stated} um wide and that it was seen through an objective of ${objectivePower}x, which gives about ${ofObjective}.`,
         'Find out the true scale and give it with --mpp.',
       );
     }

@@ -7,6 +7,8 @@ export interface TileGrid {
   readonly tileWidth: number;
   readonly tileHeight: number;
   readonly encoding: TileEncoding;
+  /** Pixels by which stored tiles reach over the neighbours left and above them; none if not said. */
+  readonly overlap?: number;
   /** Encoded bytes of one tile, ready to decode; null if the file marks the tile as empty. */
   read(column: number, row: number, signal?: AbortSignal): Promise<Uint8Array | null>;
 }

@@ -165,7 +165,10 @@ async function decodeGridTile(
   const data = await pool.run(async () => {
     const bytes = await grid.read(column, row, signal);
     empty = bytes === null;
-    return bytes && { kind: 'decode', bytes, encoding: grid.encoding, width, height, into: into ?? null };
+    const { encoding, overlap = 0 } = grid;
+    const left = column > 0 ? overlap : 0;
+    const top = row > 0 ? overlap : 0;
+    return bytes && { kind: 'decode', bytes, encoding, width, height, left, top, into: into ?? null };
   }, signal);
   if (empty) return null;
   return { width, height, data: data ? new Uint8Array(data) : new Uint8Array(into!, 0, width * height * 3) };
