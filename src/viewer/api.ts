@@ -56,6 +56,7 @@ export interface SlideEntry {
   /** The true class, when the manifest gave it. */
   readonly label: string | null;
   readonly nPatches: number | null;
+  readonly hasThumbnail: boolean;
   /** Why it failed, or what it was warned of. */
   readonly warnings: readonly string[];
 }

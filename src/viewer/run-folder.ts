@@ -19,6 +19,7 @@ export interface SlideRecord {
   readonly patient: string | null;
   readonly slide: SlideResult | null;
   readonly prediction: PredictionResult | null;
+  readonly hasThumbnail: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -96,6 +97,7 @@ async function readSlide(
     patient,
     slide: slide.value,
     prediction: foreign ? null : prediction.value,
+    hasThumbnail: await exists(join(folder, 'thumbnail.jpg')),
     warnings: [
       ...failures.map(failureSentence),
       ...(slide.problem && failures.length === 0 ? [slide.problem] : []),
@@ -121,6 +123,7 @@ function neverStarted(
     patient: patients.get(id) ?? null,
     slide: null,
     prediction: null,
+    hasThumbnail: false,
     warnings: failures.filter((row) => row.slide === id).map(failureSentence),
   };
 }

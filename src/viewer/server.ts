@@ -215,7 +215,7 @@ function modelView({ name, type, trained }: ModelView): ModelView {
   return { name, type, trained };
 }
 
-function slideEntry({ id, patient, status, slide, prediction, warnings }: SlideRecord): SlideEntry {
+function slideEntry({ id, patient, status, slide, prediction, hasThumbnail, warnings }: SlideRecord): SlideEntry {
   return {
     id,
     patient,
@@ -224,6 +224,7 @@ function slideEntry({ id, patient, status, slide, prediction, warnings }: SlideR
     probabilities: prediction?.classes.map((name, i) => ({ name, probability: prediction.probabilities[i]! })) ?? [],
     label: prediction?.label ?? null,
     nPatches: slide?.nPatches ?? null,
+    hasThumbnail,
     warnings,
   };
 }

@@ -46,7 +46,7 @@ export async function writeSampleRun(): Promise<SampleRun> {
   await writeThumbnail(slidePath, join(run, 'slides/known/thumbnail.jpg'));
   await writeSlide(
     run,
-    { ...slide, id: 'moved', source: join(folder, 'gone.svs'), mpp: null, mppSource: 'none' },
+    { ...slide, id: 'moved', source: join(folder, 'gone.svs'), mpp: null, mppSource: 'none', tissueAreaUm2: null },
     patches,
   );
   await writeSlide(run, { ...slide, id: 'damaged' }, patches);

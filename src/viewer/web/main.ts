@@ -1,7 +1,7 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
 import OpenSeadragon from 'openseadragon';
 import type { SlideView } from '../api.ts';
-import { byId, element } from './element.ts';
+import { byId } from './element.ts';
 import { count, figure, percent } from './figures.ts';
 import { Heatmap, type ScoreScale } from './heatmap.ts';
 import { onKeys } from './keys.ts';
@@ -13,18 +13,28 @@ import { SlideList } from './slide-list.ts';
 import { SlideSource } from './slide-source.ts';
 import { VIRIDIS_PIXELS } from './viridis.ts';
 
+// OpenSeadragon adds a style element unless it finds this one, and the page's CSP forbids styles in elements. Outside HTML's
+// namespace it is found but styles nothing.
+const mobileStyle = document.createElementNS('lamina', 'style');
+mobileStyle.setAttribute('data-openseadragon-mobile-css', '');
+document.head.append(mobileStyle);
+
 const viewer = new OpenSeadragon.Viewer({
   element: byId('osd'),
+  drawer: fastDrawer(),
   showNavigationControl: false,
   showNavigator: true,
-  navigatorPosition: 'TOP_LEFT',
-  navigatorSizeRatio: 0.16,
+  navigatorPosition: 'ABSOLUTE',
+  navigatorTop: '12px',
+  navigatorLeft: '12px',
+  navigatorWidth: '168px',
+  navigatorHeight: '128px',
+  navigatorOpacity: 1,
   navigatorAutoFade: false,
   navigatorBackground: '#e8e8e8',
   navigatorBorderColor: '#8a949e',
   navigatorDisplayRegionColor: '#c0392b',
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
-  loadTilesWithAjax: true, // so that tiles no longer wanted are given up
   imageLoaderLimit: 8,
   maxImageCacheCount: 1500,
   minPixelRatio: 0.34, // levels may lie 4x apart: rather shrink the finer one than blur the coarser one
@@ -47,11 +57,24 @@ let slides: SlideList | null = null;
 let shown: SlideView | null = null;
 /** Ends what is being loaded for the slide before. */
 let loading = new AbortController();
+let runWarnings: readonly string[] = [];
 /** Tiles of this slide that did not come. */
 let lostTiles = 0;
+/** Where the pointer is over the picture, in CSS px. */
+let pointer: OpenSeadragon.Point | null = null;
+
+/** WebGL where a graphics card does it; emulated, as on many hospital desktops, it is far slower than a plain canvas. */
+function fastDrawer(): 'webgl' | 'canvas' {
+  const context = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
+  const names = context?.getExtension('WEBGL_debug_renderer_info');
+  const renderer: unknown = names && context?.getParameter(names.UNMASKED_RENDERER_WEBGL);
+  context?.getExtension('WEBGL_lose_context')?.loseContext();
+  return context && !/swiftshader|llvmpipe|software|basic render/i.test(String(renderer)) ? 'webgl' : 'canvas';
+}
 
 async function start(): Promise<void> {
   const [run, entries] = await Promise.all([getRun(), getSlides()]);
+  runWarnings = run.warnings;
   byId('run-name').textContent = run.finishedAt ? run.name : `${run.name} (not finished)`;
   document.title = `${run.name} · Lamina`;
   if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
@@ -60,7 +83,6 @@ async function start(): Promise<void> {
   const first =
     entries.find((entry) => entry.id === asked) ?? entries.find((entry) => entry.status === 'done') ?? entries[0]!;
   await choose(first.id);
-  showBanners([...run.warnings, ...(shown ? slideBanners(shown) : [])]);
 }
 
 async function choose(id: string): Promise<void> {
@@ -74,7 +96,7 @@ async function choose(id: string): Promise<void> {
     shown = slide;
     lostTiles = 0;
     showPanel(slide);
-    showBanners(slideBanners(slide));
+    banners();
     openPicture(slide);
     offerColumns(slide);
     await Promise.all([showScores(signal), showOutline(slide, signal)]);
@@ -88,8 +110,8 @@ function openPicture(slide: SlideView): void {
   outline.show(null);
   byId('scale-bar').hidden = true;
   byId('magnification').textContent = '';
-  byId('no-picture').hidden = slide.picture !== null;
-  byId('no-picture').textContent = slide.pictureProblem ?? '';
+  byId('view').classList.toggle('empty', slide.picture === null);
+  byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
   if (slide.picture) viewer.open({ tileSource: new SlideSource(slide.id, slide.picture) });
   else viewer.close();
 }
@@ -152,9 +174,9 @@ function showZoom(): void {
   byId('magnification').textContent = full ? `${figure(full * zoom)}×` : `${percent(zoom)} of full size`;
 }
 
-function showCursor(position: OpenSeadragon.Point | null): void {
+function showCursor(): void {
   const picture = viewer.world.getItemAt(0);
-  const place = position && picture ? picture.viewerElementToImageCoordinates(position) : null;
+  const place = pointer && picture ? picture.viewerElementToImageCoordinates(pointer) : null;
   const inside =
     place &&
     shown?.facts &&
@@ -215,25 +237,43 @@ function slideOfAddress(): string | null {
   return new URLSearchParams(location.hash.slice(1)).get('slide');
 }
 
-function complain(error: unknown): void {
-  const sentence = error instanceof Error ? error.message : String(error);
-  byId('banners').append(element('p', 'banner', sentence));
+/** What must be known, and what went wrong just now. */
+function banners(...complaints: readonly string[]): void {
+  const lost = lostTiles === 1 ? 'One tile' : `${count(lostTiles)} tiles`;
+  showBanners([
+    ...runWarnings,
+    ...(shown ? slideBanners(shown) : []),
+    ...(lostTiles > 0 ? [`${lost} of this slide could not be read and stay blank.`] : []),
+    ...complaints,
+  ]);
 }
 
-for (const event of ['update-viewport', 'open'] as const) viewer.addHandler(event, showZoom);
+function complain(error: unknown): void {
+  banners(error instanceof Error ? error.message : String(error));
+}
+
+for (const event of ['update-viewport', 'open'] as const) {
+  viewer.addHandler(event, () => {
+    showZoom();
+    showCursor();
+  });
+}
 viewer.addHandler('canvas-key', (event) => {
   event.preventDefaultAction = true; // its keys also mirror the picture; ours are in keys.ts
 });
 viewer.addHandler('tile-load-failed', () => {
   lostTiles++;
-  const sentence = `${lostTiles === 1 ? 'One tile' : `${count(lostTiles)} tiles`} of this slide could not be read and stay blank.`;
-  showBanners([...(shown ? slideBanners(shown) : []), sentence]);
+  banners();
 });
 byId('osd').addEventListener('pointermove', (event) => {
   const box = byId('osd').getBoundingClientRect();
-  showCursor(new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top));
+  pointer = new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top);
+  showCursor();
 });
-byId('osd').addEventListener('pointerleave', () => showCursor(null));
+byId('osd').addEventListener('pointerleave', () => {
+  pointer = null;
+  showCursor();
+});
 byId('zoom-in').addEventListener('click', () => zoomBy(1.6));
 byId('zoom-out').addEventListener('click', () => zoomBy(1 / 1.6));
 byId('zoom-fit').addEventListener('click', () => viewer.viewport.goHome());

@@ -14,6 +14,7 @@ export function showPanel(slide: SlideView): void {
     .filter(Boolean)
     .join(' · ');
   byId('prediction').replaceChildren(...prediction(slide));
+  byId('facts').parentElement!.hidden = slide.facts === null;
   byId('facts').replaceChildren(...(slide.facts ? facts(slide.facts, slide.nPatches) : []));
   byId('notes').hidden = slide.warnings.length === 0;
   byId('notes-list').replaceChildren(...slide.warnings.map((warning) => element('li', '', warning)));
@@ -27,7 +28,7 @@ export function showBanners(sentences: readonly string[]): void {
 /** What must be known before the picture is believed. */
 export function slideBanners(slide: SlideView): string[] {
   return [
-    slide.model && !slide.model.trained
+    slide.model && !slide.model.trained && (slide.prediction !== null || slide.scoreColumns.length > 0)
       ? 'Untrained model: the attention of an untrained model has no meaning, and neither has its prediction.'
       : '',
     slide.facts && slide.facts.mpp === null
@@ -75,7 +76,7 @@ function facts(slide: SlideFacts, nPatches: number | null): Node[] {
       'Patch side',
       mpp === null ? `${count(patchLevel0Px)} px` : `${length(patchLevel0Px * mpp)} (${figure(patchLevel0Px)} px)`,
     ],
-    ['Seen at', slide.patchMpp === null ? null : `${slide.patchPx} px, ${figure(slide.patchMpp)} µm/px`],
+    ['Encoded at', slide.patchMpp === null ? null : `${slide.patchPx} px, ${figure(slide.patchMpp)} µm/px`],
     ['Format', [slide.format, slide.vendor].filter(Boolean).join(', ')],
   ];
   return lines

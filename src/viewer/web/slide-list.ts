@@ -60,17 +60,23 @@ function plural(slides: number): string {
   return slides === 1 ? '1 slide' : `${slides} slides`;
 }
 
+function thumbnail({ id, hasThumbnail }: SlideEntry): HTMLElement {
+  const frame = element('span', 'thumbnail');
+  if (!hasThumbnail) return frame;
+  const picture = element('img', '');
+  picture.src = slideUrl(id, 'thumbnail.jpg');
+  picture.alt = '';
+  picture.loading = 'lazy';
+  frame.append(picture);
+  return frame;
+}
+
 function slideButton(entry: SlideEntry): HTMLButtonElement {
-  const thumbnail = element('img', 'thumbnail');
-  thumbnail.src = slideUrl(entry.id, 'thumbnail.jpg');
-  thumbnail.alt = '';
-  thumbnail.loading = 'lazy';
-  thumbnail.addEventListener('error', () => thumbnail.classList.add('missing'));
   const words = element('span', 'words', element('span', 'name', entry.id));
   if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, STATUS[entry.status]));
   if (entry.prediction !== null) words.append(element('span', 'predicted', entry.prediction));
   words.append(probabilityBars(entry, 'small'));
-  const button = element('button', 'slide', thumbnail, words);
+  const button = element('button', 'slide', thumbnail(entry), words);
   button.type = 'button';
   button.title = entry.id;
   return button;
