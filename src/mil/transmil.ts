@@ -5,7 +5,7 @@
  */
 
 import { conv2d } from '../kernels/conv2d.ts';
-import { add, dropout, scale, transpose } from '../kernels/elementwise.ts';
+import { add, dropout, multiply, scale, transpose } from '../kernels/elementwise.ts';
 import { concatRows, gatherRows } from '../kernels/gather.ts';
 import { addMatmul, linear, matmul } from '../kernels/matmul.ts';
 import { layerNorm } from '../kernels/norm.ts';
@@ -92,8 +92,8 @@ function createTransmil(config: ModelConfig, parameters: Parameters): BagModel {
   return {
     config,
     parameters: parameters.tensors,
-    // Of the heads one at a time: queries, keys, values, both similarity matrices and their softmax.
-    bytesPerInstance: 4 * (input + 5 * width + 4 * landmarks + (5 * width) / HEADS),
+    // Tokens and what the layers make of them; queries, keys and values; of one head, a matrix to the landmarks and its softmax.
+    bytesPerInstance: 4 * (input + 3 * width + 3 * width + 2 * landmarks + (3 * width) / HEADS),
     forward(tape, bags) {
       parameters.attach(tape);
       const embedded = dense(tape, bags.features, first, 'relu');
@@ -119,25 +119,43 @@ function nystromLayer(tape: Tape, h: Tensor, layer: AttentionLayer, landmarks: n
   const padIndex = Int32Array.from({ length: n + padding }, (_, i) => (i < padding ? -1 : i - padding));
   const x = gatherRows(tape, normed, tape.constant(padIndex, [padIndex.length]));
   tape.done(normed);
-  const heads = Array.from({ length: HEADS }, (_, head) => nystromHead(tape, x, layer, head, landmarks));
+  const heads = Array.from({ length: HEADS }, (_, head) => prepareHead(tape, x, layer, head, landmarks));
   tape.done(x);
+  const start = reciprocalOfLargestColumnSum(
+    tape,
+    heads.map(({ links }) => links),
+  );
 
   const headWidth = width / HEADS;
   const outByHead = transpose(tape, layer.toOut.weight);
   let sum: Tensor | null = null;
-  heads.forEach((out, head) => {
+  for (const [index, head] of heads.entries()) {
+    const out = attend(tape, head, start);
     const own = tape.view(out, padding * headWidth, [n, headWidth]);
-    const rows = tape.view(outByHead, head * headWidth * width, [headWidth, width]);
+    const rows = tape.view(outByHead, index * headWidth * width, [headWidth, width]);
     sum = sum ? addMatmul(tape, sum, own, rows) : matmul(tape, own, rows, { bias: layer.toOut.bias });
     tape.done(out);
-  });
+  }
   const y = add(tape, h, dropout(tape, sum!, ATTENTION_DROPOUT));
-  tape.done(h, sum);
+  tape.done(h, sum, outByHead, start);
   return y;
 }
 
-/** softmax(q k~') pinv(softmax(q~ k~')) softmax(q~ k') v + convolution of v, where ~ marks landmarks: (n, width / HEADS) */
-function nystromHead(tape: Tape, x: Tensor, layer: AttentionLayer, head: number, landmarks: number): Tensor {
+interface Head {
+  /** (n, width / HEADS): queries, scaled, keys and values. */
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  /** (landmarks, width / HEADS): means of groups of queries and keys. */
+  readonly qLand: Tensor;
+  readonly kLand: Tensor;
+  /** (landmarks, landmarks): softmax of qLand kLand'. */
+  readonly links: Tensor;
+  /** (1, 1, 33, 1): the convolution of its values. */
+  readonly kernel: Tensor;
+}
+
+function prepareHead(tape: Tape, x: Tensor, layer: AttentionLayer, head: number, landmarks: number): Head {
   const [n, width] = [x.shape[0]!, x.shape[1]!];
   const headWidth = width / HEADS;
   const part = (kind: 0 | 1 | 2): Tensor => {
@@ -153,24 +171,31 @@ function nystromHead(tape: Tape, x: Tensor, layer: AttentionLayer, head: number,
   );
   const qLand = poolRows(tape, q, groups, 'mean');
   const kLand = poolRows(tape, k, groups, 'mean');
-  const likeness = (a: Tensor, b: Tensor): Tensor => {
-    const products = matmul(tape, a, b, { transB: true });
-    const soft = softmaxRows(tape, products);
-    tape.done(products);
-    return soft;
-  };
-  const toValues = likeness(qLand, k);
+  const kernel = tape.view(layer.valueKernel, head * VALUE_KERNEL, [1, 1, VALUE_KERNEL, 1]);
+  return { q, k, v, qLand, kLand, links: likeness(tape, qLand, kLand), kernel };
+}
+
+/** softmax of a b' */
+function likeness(tape: Tape, a: Tensor, b: Tensor): Tensor {
+  const products = matmul(tape, a, b, { transB: true });
+  const soft = softmaxRows(tape, products);
+  tape.done(products);
+  return soft;
+}
+
+/** softmax(q kLand') links^-1 softmax(qLand k') v + convolution of v: (n, width / HEADS). In inference the head is given back. */
+function attend(tape: Tape, { q, k, v, qLand, kLand, links, kernel }: Head, start: Tensor): Tensor {
+  const [n, headWidth] = [v.shape[0]!, v.shape[1]!];
+  const toValues = likeness(tape, qLand, k);
   const summary = matmul(tape, toValues, v);
   tape.done(toValues, k);
-  const inverse = pseudoInverse(tape, likeness(qLand, kLand));
+  const inverse = pseudoInverse(tape, links, start);
   const mixed = matmul(tape, inverse, summary);
-  tape.done(inverse, summary);
-  const toLandmarks = likeness(q, kLand);
+  tape.done(inverse, summary, links);
+  const toLandmarks = likeness(tape, q, kLand);
   tape.done(q);
   const attended = matmul(tape, toLandmarks, mixed);
   tape.done(toLandmarks, mixed, qLand, kLand);
-
-  const kernel = tape.view(layer.valueKernel, head * VALUE_KERNEL, [1, 1, VALUE_KERNEL, 1]);
   const local = conv2d(tape, tape.view(v, 0, [1, n, headWidth]), kernel, null);
   const out = add(tape, attended, tape.view(local, 0, [n, headWidth]));
   tape.done(v, local, attended);
@@ -178,46 +203,52 @@ function nystromHead(tape: Tape, x: Tensor, layer: AttentionLayer, head: number,
 }
 
 /**
- * The Moore-Penrose inverse of a softmax matrix (m, m) by iteration; in inference x is given back. It starts from x' divided by the largest row sum, which is 1,
- * and the largest column sum, through which no gradient flows: the limit does not depend on it.
+ * The Moore-Penrose inverse of a softmax matrix x (m, m) by iteration from x' times `start` (1): one over the largest row sum,
+ * which is 1, and the largest column sum.
  */
-export function pseudoInverse(tape: Tape, x: Tensor): Tensor {
+export function pseudoInverse(tape: Tape, x: Tensor, start: Tensor): Tensor {
   const m = x.shape[0]!;
   const identity = tape.constant(
     Float32Array.from({ length: m * m }, (_, i) => (i % (m + 1) === 0 ? 1 : 0)),
     [m, m],
   );
-  const from = (factor: number, t: Tensor) => release(add(tape, identity, t, factor, -1), t);
   const release = (result: Tensor, ...used: Tensor[]) => {
     tape.done(...used);
     return result;
   };
-  const start = tape.view(transpose(tape, x), 0, [m * m, 1]);
-  const reciprocal = tape.view(reciprocalOfLargestColumnSum(tape, x), 0, [1, 1]);
-  let z = tape.view(release(matmul(tape, start, reciprocal), start), 0, [m, m]);
+  const transposed = tape.view(transpose(tape, x), 0, [m * m, 1]);
+  let z = tape.view(release(matmul(tape, transposed, tape.view(start, 0, [1, 1])), transposed), 0, [m, m]);
   for (let i = 0; i < PINV_ITERATIONS; i++) {
     const xz = matmul(tape, x, z);
     // z/4 (13 - xz (15 - xz (7 - xz)))
     let inner = add(tape, identity, xz, 7, -1);
-    for (const factor of [15, 13]) inner = from(factor, release(matmul(tape, xz, inner), inner));
+    for (const factor of [15, 13]) {
+      const product = release(matmul(tape, xz, inner), inner);
+      inner = release(add(tape, identity, product, factor, -1), product);
+    }
     const next = release(matmul(tape, z, inner), xz, inner, z);
     z = release(scale(tape, next, 0.25), next);
   }
-  tape.done(identity, x);
+  tape.done(identity);
   return z;
 }
 
-/** (1); on the device, since nothing is read back inside a step: 1 / sqrt(mean of c^2) of the single number c is 1 / c. */
-function reciprocalOfLargestColumnSum(tape: Tape, x: Tensor): Tensor {
-  const [r, c] = [x.shape[0]!, x.shape[1]!];
-  const sums = tape.zeros([c, 1]);
-  tape.run('sumRows', [x, sums], [r, c]);
-  const all = new Sequence(tape, [0, c]);
-  const [largest, unused, reciprocal] = [tape.create([1]), tape.create([1]), tape.create([1])];
-  tape.run('poolRows', [sums, all.offsetsOnDevice, largest, null], [c, 1, 1, 1]);
-  const one = tape.constant(Float32Array.of(1), [1]);
-  tape.run('rmsNorm', [largest, null, one, unused, null, reciprocal], [1, 1, 0]);
-  return reciprocal;
+/** (1): one over the largest column sum of all matrices (m, m), without reading it back. */
+export function reciprocalOfLargestColumnSum(tape: Tape, matrices: readonly Tensor[]): Tensor {
+  const m = matrices[0]!.shape[0]!;
+  const ones = tape.constant(new Float32Array(m).fill(1), [m, 1]);
+  const sums = concatRows(
+    tape,
+    matrices.map((x) => matmul(tape, x, ones, { transA: true })),
+  );
+  const c = poolRows(tape, sums, new Sequence(tape, [0, sums.length]), 'max');
+  // No kernel divides, but one over a root mean square of the single number c is r = 1 / c.
+  const [r, unused] = [tape.create([1]), tape.create([1])];
+  tape.run('rmsNorm', [c, null, ones, unused, null, r], [1, 1, 0]);
+  tape.discard(unused);
+  // A step of Newton's, 2 r - c r^2, leaves r as it is and brings its derivative, -1 / c^2.
+  const rr = multiply(tape, r, r);
+  return add(tape, r, multiply(tape, tape.view(c, 0, [1]), rr), 2, -1);
 }
 
 /** The class token stays; the others, as a square picture, get their depthwise convolutions added. */

@@ -10,7 +10,7 @@ import { randomNumbers, relativeError, smallModel } from './small-models.ts';
 describe('a bag in pieces', () => {
   let device: Device;
   beforeAll(async () => {
-    device = await openWasm();
+    device = await openWasm({ threads: 1 });
   });
   afterAll(() => device.close());
 

@@ -1,0 +1,67 @@
+/** Gradients by central differences, the check that needs no reference. */
+import { expect } from 'vitest';
+import type { Device } from '../../src/kernels/device.ts';
+import { Tape } from '../../src/kernels/tape.ts';
+import type { Tensor } from '../../src/kernels/tensor.ts';
+import type { HostTensor } from '../../src/mil/safetensors.ts';
+import { createRandom, integer } from '../../src/random.ts';
+import { randomNumbers } from './small-models.ts';
+
+export type Inputs = Readonly<Record<string, HostTensor>>;
+
+/** An op or a composition of ops. */
+export type Build = (tape: Tape, inputs: Readonly<Record<string, Tensor>>) => Tensor;
+
+/** Elements of each input that are wiggled. */
+const SAMPLES = 6;
+
+/**
+ * Compares the tape's gradients of sum(w y), w random, with (f(x + h) - f(x - h)) / 2h at random elements of every input.
+ * In f32 the differences are good for about two digits, relative to the largest gradient of that input.
+ */
+export async function expectGradients(
+  device: Device,
+  inputs: Inputs,
+  build: Build,
+  seed: number,
+  h = 4e-3,
+): Promise<void> {
+  const upstream = async (values: Inputs): Promise<{ value: number; gradients: Record<string, Float32Array> }> => {
+    const tape = new Tape(device, { training: true, seed: 1 });
+    const tensors = Object.fromEntries(
+      Object.entries(values).map(([name, { data, shape }]) => [name, tape.constant(data, shape, true)]),
+    );
+    const y = tape.keep(build(tape, tensors));
+    const w = randomNumbers(seed, y.length);
+    const value = (await device.read(y)).reduce((sum, v, i) => sum + v * w[i]!, 0);
+    tape.backward([[y, tape.constant(w, y.shape)]]);
+    const gradients: Record<string, Float32Array> = {};
+    for (const [name, t] of Object.entries(tensors)) {
+      const gradient = tape.gradientOf(t);
+      gradients[name] = gradient ? await device.read(gradient) : new Float32Array(t.length);
+    }
+    tape.close();
+    return { value, gradients };
+  };
+  const lossOf = async (values: Inputs) => (await upstream(values)).value;
+
+  const { gradients } = await upstream(inputs);
+  const random = createRandom(seed + 1);
+  for (const [name, { data, shape }] of Object.entries(inputs)) {
+    const gradient = gradients[name]!;
+    const size = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
+    for (let k = 0; k < Math.min(SAMPLES, data.length); k++) {
+      const i = data.length <= SAMPLES ? k : integer(random, data.length);
+      const moved = (by: number): Inputs => {
+        const other = data.slice();
+        other[i]! += by;
+        return { ...inputs, [name]: { data: other, shape } };
+      };
+      const difference = ((await lossOf(moved(h))) - (await lossOf(moved(-h)))) / (2 * h);
+      const error = Math.abs(difference - gradient[i]!);
+      expect(error, `d${name}[${i}]: ${gradient[i]} on the tape, ${difference} by differences`).toBeLessThan(
+        0.02 * size + 3e-4,
+      );
+    }
+  }
+}
