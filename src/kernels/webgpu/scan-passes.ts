@@ -1,11 +1,13 @@
-/** How the selective scan is dispatched: sizes of chunks and workgroups, slabs of channels. */
+/** How the selective scan and its backward are dispatched: sizes of chunks and workgroups, slabs of channels and tokens. */
 import { UserError } from '../../errors.ts';
 import type { View } from '../device.ts';
-import { type Call, type Capabilities, type Pass, slabs, strided } from './pass.ts';
+import { type Call, type Capabilities, type Pass, slabs, strided, window } from './pass.ts';
 
 /** Threads of a workgroup, about: enough to hide waiting, few enough for all the registers a segment needs. */
 const THREADS = 128;
 const LONGEST_SEGMENT = 64;
+/** Bytes of workgroups' parts of dB and dC that are held at once. */
+const PART_BYTES = 96 << 20;
 
 /** Segments of a chunk: as many as the tile of the longest segments leaves room for. */
 export function scanChunk(gpu: Pick<Capabilities, 'workgroupBytes'>): number {
@@ -25,6 +27,113 @@ interface Shape {
 
 type ScanCall = Call<'selectiveScan'> | Call<'selectiveScanBackward'>;
 
+export function* selectiveScan(call: Call<'selectiveScan'>): Iterable<Pass> {
+  const { views, params, gpu, scratch } = call;
+  if (!params.segmentCount) return;
+  const shape = shapeOf(call, 2);
+  const bc = scratch(packedTokens(shape));
+  const small = scratch(packedChannels(params) + (views.stateIn?.length ?? 0));
+  yield* pack(call, shape, bc, small, views.stateIn);
+  for (const { rows, ...slab } of slabs(params.D, params.L, gpu)) {
+    const { u, delta, z, y } = views;
+    yield {
+      shader: 'selectiveScan',
+      views: { ...views, u: rows(u), delta: rows(delta), z: rows(z), y: rows(y), bc, small },
+      params: { ...params, ...slab },
+      constants: { ...constantsOf(call, shape), STATE_IN: views.stateIn !== null },
+      groups: [Math.ceil(slab.channels / shape.G)],
+    };
+  }
+}
+
+export function* selectiveScanBackward(call: Call<'selectiveScanBackward'>): Iterable<Pass> {
+  const { views, params, gpu, scratch } = call;
+  const { D, L } = params;
+  if (!params.segmentCount) return;
+  const shape = shapeOf(call, 3);
+  const { N, K, T, G, chunks } = shape;
+  const bc = scratch(packedTokens(shape));
+
+  // What one chunk of one workgroup contributes to dB and dC, and how many chunks of all workgroups are held at once.
+  const partLength = N * 2 * T * K;
+  const workgroups = Math.ceil(D / G);
+  const held = Math.min(
+    chunks,
+    Math.max(1, Math.floor(Math.min(PART_BYTES, gpu.maxBinding / 2) / (4 * partLength * workgroups))),
+  );
+  const sizes = {
+    small: aligned(packedChannels(params) + views.carries!.length),
+    part: aligned(held * workgroups * partLength),
+    sums: aligned(D * (N + 2) * T + D * N),
+  };
+  // u, delta, z, dy, bc, du, ddelta, dz are 8 bindings. What shares memory shares a binding.
+  const work = scratch(sizes.part + sizes.sums + (gpu.maxBuffers < 10 ? sizes.small : 0));
+  const part = window(work, 0, sizes.part);
+  const sums = window(work, sizes.part, sizes.sums);
+  const small = gpu.maxBuffers < 10 ? window(work, sizes.part + sizes.sums, sizes.small) : scratch(sizes.small);
+  const gateApart = views.dz !== null && gpu.maxBuffers < 10;
+  yield* pack(call, shape, bc, window(small, 0, packedChannels(params) + views.carries!.length), views.carries);
+
+  for (const { rows, ...slab } of slabs(D, L, gpu)) {
+    const { u, delta, z, dy, du, ddelta, dz } = views;
+    const rowsOf = {
+      u: rows(u),
+      delta: rows(delta),
+      z: rows(z),
+      dy: rows(dy),
+      du: rows(du),
+      ddelta: rows(ddelta),
+      dz: rows(dz),
+    };
+    const workgroups = Math.ceil(slab.channels / G);
+    for (let chunk1 = chunks; chunk1 > 0; chunk1 -= held) {
+      const range = { chunk0: Math.max(0, chunk1 - held), chunk1 };
+      yield {
+        shader: 'selectiveScanBackward',
+        views: { ...rowsOf, dz: gateApart ? null : rowsOf.dz, bc, small, part, sums },
+        params: { ...params, ...slab, ...range, fresh: chunk1 === chunks ? 1 : 0 },
+        constants: constantsOf(call, shape),
+        groups: [workgroups],
+      };
+      yield {
+        shader: 'scanSumTokens',
+        views: { ...views, part },
+        params: { ...params, ...range, workgroups, accumulate: slab.channel0 ? 1 : 0 },
+        constants: { N, K, T },
+        groups: strided((chunk1 - range.chunk0) * N * T * K, 64),
+      };
+    }
+    if (gateApart) yield* gate(call, rowsOf, slab, shape, bc, small);
+  }
+  yield {
+    shader: 'scanSumChannels',
+    views: { ...views, sums },
+    params,
+    constants: { N, T },
+    groups: strided(D * (N + 2), 64),
+  };
+}
+
+/** dz by itself: the scan without its gate into dz, then the gate. */
+function* gate(
+  call: Call<'selectiveScanBackward'>,
+  { u, delta, z, dy, dz }: Record<'u' | 'delta' | 'z' | 'dy' | 'dz', View | null>,
+  slab: { channel0: number; channels: number },
+  shape: Shape,
+  bc: View,
+  small: View,
+): Iterable<Pass> {
+  yield {
+    shader: 'selectiveScan',
+    views: { u, delta, bc, small, y: dz },
+    params: { ...call.params, ...slab },
+    constants: constantsOf(call, shape),
+    groups: [Math.ceil(slab.channels / shape.G)],
+  };
+  const n = dz!.length;
+  yield { shader: 'gateBackward', views: { z, dy, dz }, params: { n }, groups: strided(n) };
+}
+
 /** @param parts arrays of K + 1 floats a segment that the workgroup's tile holds. */
 function shapeOf({ params, gpu }: ScanCall, parts: number): Shape {
   const { D, N, segmentCount, longestSegment } = params;
@@ -37,7 +146,7 @@ function shapeOf({ params, gpu }: ScanCall, parts: number): Shape {
   }
   const K = Math.max(4, nextPower(longestSegment));
   const T = Math.min(scanChunk(gpu), nextPower(segmentCount));
-  const bytes = (G: number) => 4 * G * (parts * T * (K + 1) + 2 * N + 6 * T) + 16 * T;
+  const bytes = (G: number) => 4 * G * (parts * T * (K + 1) + 2 * N + 8 * T) + 16 * T;
   let G = Math.min(THREADS / T, nextPower(D));
   while (G > 1 && bytes(G) > gpu.workgroupBytes) G /= 2;
   if (bytes(G) > gpu.workgroupBytes) {
@@ -52,25 +161,13 @@ function shapeOf({ params, gpu }: ScanCall, parts: number): Shape {
 
 /** Constants of a shader that imports groupScan. */
 function constantsOf({ params, gpu }: ScanCall, { K, T, G, N }: Shape) {
-  return {
-    K,
-    T,
-    G,
-    N,
-    LOCAL: params.local === 1,
-    SOFTPLUS: params.softplus === 1,
-    ...(gpu.subgroup && { SUBGROUP: gpu.subgroup }),
-  };
+  const sizes = { K, T, G, N, LOCAL: params.local === 1, SOFTPLUS: params.softplus === 1 };
+  return gpu.subgroup ? { ...sizes, SUBGROUP: gpu.subgroup } : sizes;
 }
 
-/** Packs B, C and the small inputs for the scan shaders. */
-function* pack(
-  { views, params }: ScanCall,
-  { K, T, N }: Shape,
-  bc: View,
-  small: View,
-  states: View | null,
-): Iterable<Pass> {
+/** Packs B, C and the small inputs for the scan shaders. `states` (stateIn or carries) come last. */
+function* pack(call: ScanCall, { K, T, N }: Shape, bc: View, small: View, states: View | null): Iterable<Pass> {
+  const { views, params } = call;
   yield {
     shader: 'scanPackTokens',
     views: { ...views, bc },
@@ -80,43 +177,23 @@ function* pack(
   };
   yield {
     shader: 'scanPackChannels',
-    views: { ...views, stateIn: states, small },
-    params: { ...params, states: states?.length ?? 0 },
+    views: { ...views, states, small },
+    params: { ...params, statesLength: states?.length ?? 0 },
     constants: { N },
     groups: strided(small.length, 64),
   };
 }
 
-export function* selectiveScan(call: Call<'selectiveScan'>): Iterable<Pass> {
-  const { views, params, gpu, scratch } = call;
-  if (!params.segmentCount) return;
-  const shape = shapeOf(call, 2);
-  const bc = scratch(shape.chunks * shape.T * shape.K * shape.N * 2);
-  const small = scratch(smallLength(params) + (views.stateIn?.length ?? 0));
-  yield* pack(call, shape, bc, small, views.stateIn);
-  for (const { rows, ...slab } of slabs(params.D, params.L, gpu)) {
-    yield {
-      shader: 'selectiveScan',
-      views: {
-        ...views,
-        u: rows(views.u),
-        delta: rows(views.delta),
-        z: rows(views.z),
-        y: rows(views.y),
-        bc,
-        small,
-      },
-      params: { ...params, ...slab },
-      constants: { ...constantsOf(call, shape), STATE_IN: views.stateIn !== null },
-      groups: [Math.ceil(slab.channels / shape.G)],
-    };
-  }
+function packedTokens({ chunks, T, K, N }: Shape): number {
+  return chunks * T * K * N * 2;
 }
 
-export function* selectiveScanBackward(_call: Call<'selectiveScanBackward'>): Iterable<Pass> {}
-
-function smallLength({ D, N, segmentCount }: { D: number; N: number; segmentCount: number }): number {
+function packedChannels({ D, N, segmentCount }: { D: number; N: number; segmentCount: number }): number {
   return D * (N + 2) + segmentCount * 4;
+}
+
+function aligned(length: number): number {
+  return Math.ceil(length / 64) * 64;
 }
 
 function nextPower(n: number): number {

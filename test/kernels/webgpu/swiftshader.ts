@@ -25,12 +25,12 @@ export async function openSwiftShader(restrict?: OpenOptions['restrict']): Promi
 }
 
 /** Held, because koffi unloads a library that nobody refers to. */
-let loader: unknown;
+const loaded: unknown[] = [];
 
 export function loadSwiftShader(): void {
   const folder = unpack();
   process.env.VK_DRIVER_FILES = join(folder, 'vk_swiftshader_icd.json');
-  loader ??= koffi.load(join(folder, 'libvulkan.so.1'));
+  if (!loaded.length) loaded.push(koffi.load(join(folder, 'libvulkan.so.1')));
 }
 
 function unpack(): string {
