@@ -23,11 +23,17 @@ export async function findChromium(): Promise<string | null> {
 }
 
 /** Starts it without a window, with a software renderer so that it is the same everywhere. */
-export async function openBrowser(executablePath: string): Promise<Browser> {
+export async function openBrowser(executablePath: string, more: readonly string[] = []): Promise<Browser> {
   return await chromium.launch({
     executablePath,
     env: { ...process.env, LD_LIBRARY_PATH: await libraryPath(executablePath) },
-    args: ['--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--font-render-hinting=none'],
+    args: [
+      '--no-sandbox',
+      '--use-angle=swiftshader',
+      '--enable-unsafe-swiftshader',
+      '--font-render-hinting=none',
+      ...more,
+    ],
   });
 }
 

@@ -1,0 +1,56 @@
+/** Opens the wasm device in a browser. Its kernels block, so it lives in a worker of the page's, never in the page itself. */
+import { UserError } from '../../errors.ts';
+import type { Device } from '../device.ts';
+import { createWasmDevice } from './device.ts';
+import type { Task } from './worker-browser.ts';
+
+export interface OpenWasmOptions {
+  /** Where `lamina.wasm` is served. */
+  readonly url: string | URL;
+  /** Threads in all; the machine's cores by default. */
+  readonly threads?: number;
+}
+
+/**
+ * @throws UserError `not-isolated` where the browser gives no shared memory, `not-in-a-worker` in a page,
+ *   `no-wasm-module` when the module cannot be fetched.
+ */
+export async function openWasm({ url, threads = navigator.hardwareConcurrency }: OpenWasmOptions): Promise<Device> {
+  if (!globalThis.crossOriginIsolated) {
+    throw new UserError(
+      'not-isolated',
+      'The wasm device needs shared memory, which browsers give to isolated pages only.',
+      'Serve the page and its scripts over https or from localhost with the headers ' +
+        '"Cross-Origin-Opener-Policy: same-origin" and "Cross-Origin-Embedder-Policy: require-corp".',
+    );
+  }
+  if ('document' in globalThis) {
+    throw new UserError(
+      'not-in-a-worker',
+      'The wasm device waits for its threads, which a page is not allowed to do.',
+      'Open it in a worker.',
+    );
+  }
+  return createWasmDevice({ module: await fetchModule(url), threads, startWorker });
+}
+
+async function fetchModule(url: string | URL): Promise<WebAssembly.Module> {
+  const response = await fetch(url);
+  if (!response.ok) {
+    throw new UserError(
+      'no-wasm-module',
+      `${url} cannot be fetched (status ${response.status}).`,
+      'Serve lamina.wasm of the build there.',
+    );
+  }
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+function startWorker(module: WebAssembly.Module, memory: WebAssembly.Memory, part: number): Promise<Worker> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./worker-browser.js', import.meta.url), { type: 'module' });
+    worker.onmessage = () => resolve(worker);
+    worker.onerror = (event) => reject(new Error(`a worker thread did not start: ${event.message || event.type}`));
+    worker.postMessage({ module, memory, part } satisfies Task);
+  });
+}
