@@ -33,6 +33,11 @@ const FOLDERS: readonly Row[] = [
     mayImport: [...SHARED, 'src/tiling/', 'src/features/bag', 'src/features/store.ts', 'src/mil/result.ts'],
   },
   { folder: 'src/run/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/mil/'] },
+  // What the measurements of `lamina bench` time.
+  {
+    folder: 'src/bench/',
+    mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/mil/', 'src/run/'],
+  },
   { folder: 'src/cli/', mayImport: ['src/', 'datasets/'] },
   // Not tiling: a generator and a reader that share a helper hide each other's faults.
   { folder: 'datasets/', mayImport: SHARED },
