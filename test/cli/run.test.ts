@@ -185,6 +185,24 @@ describe('lamina run on many slides', () => {
     expect((await tree(at('mixed/slides'))).filter((name) => !name.includes('/'))).toEqual(['a', 'glass']);
   });
 
+  it('leaves out the patches on tiles that cannot be read, and says so', async () => {
+    const bytes = await readFile(slides[0]!);
+    bytes.fill(0, 40_000, 60_000);
+    await writeFile(at('torn.tif'), bytes);
+    const { code, stdout } = await lamina(...run('torn', [at('torn.tif'), slides[0]!], '--json'));
+    expect(code).toBe(0);
+    const [torn, whole] = JSON.parse(stdout).slides as { nPatches: number; warnings: string[] }[];
+    expect(torn!.nPatches).toBeGreaterThan(0);
+    expect(torn!.nPatches).toBeLessThan(whole!.nPatches);
+    expect(torn!.warnings).toEqual([
+      expect.stringMatching(/^\d+ stored tiles cannot be read; \d+ patches on them were left out\.$/),
+    ]);
+    expect(whole!.warnings).toEqual([]);
+    const record = await json<SlideResult>('torn/slides/torn/slide.json');
+    expect(record.unreadableTiles).toBeGreaterThan(0);
+    expect((await readBag(at('torn/slides/torn/bag.arrow'))).count).toBe(record.nPatches);
+  });
+
   it('ends with 1 when all are bad', async () => {
     const { code, stderr } = await lamina(...run('bad', [at('notes.svs')]));
     expect(code).toBe(1);
