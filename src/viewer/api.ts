@@ -38,7 +38,7 @@ export interface ModelView {
   readonly trained: boolean;
 }
 
-export type SlideStatus = 'done' | 'failed' | 'unfinished';
+export type SlideStatus = 'done' | 'no-tissue' | 'failed' | 'unfinished';
 
 export interface ClassProbability {
   readonly name: string;

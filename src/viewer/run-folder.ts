@@ -88,7 +88,7 @@ async function readSlide(
     slide.value && prediction.value && prediction.value.slideHash !== slide.value.hash
       ? `The prediction of ${id} belongs to another slide (${prediction.value.slideHash}, this one is ${slide.value.hash}) and is not shown. Run the slide again.`
       : null;
-  const status: SlideStatus = failures.length > 0 ? 'failed' : prediction.value && !foreign ? 'done' : 'unfinished';
+  const status = statusOf(failures.length > 0, slide.value, foreign ? null : prediction.value);
   const missing = status === 'unfinished' && !prediction.damaged && !foreign;
   return {
     id,
@@ -109,6 +109,12 @@ async function readSlide(
       ...(slide.value?.warnings ?? []),
     ],
   };
+}
+
+function statusOf(failed: boolean, slide: SlideResult | null, prediction: PredictionResult | null): SlideStatus {
+  if (failed) return 'failed';
+  if (prediction) return 'done';
+  return slide?.nPatches === 0 ? 'no-tissue' : 'unfinished';
 }
 
 function neverStarted(

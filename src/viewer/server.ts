@@ -145,11 +145,11 @@ export async function createViewerApp(runDir: string): Promise<ViewerApp> {
     return {
       ...slideEntry(record),
       picture: picture?.value ?? null,
-      pictureProblem: picture ? picture.problem : 'The run has no record of this slide, so there is no picture.',
+      pictureProblem: picture ? picture.problem : 'The run kept nothing of this slide.',
       facts: slide && slideFacts(slide),
       model: record.prediction ? modelView(record.prediction.model) : modelOf(run),
       scoreColumns: columns?.value ?? [],
-      scoresProblem: columns ? columns.problem : 'The run has no record of this slide, so there is no heatmap.',
+      scoresProblem: columns ? columns.problem : 'The run kept nothing of this slide.',
       hasTissue: folder !== null && (await contentTag(join(folder, 'tissue.geojson'))) !== 'none',
     };
   }

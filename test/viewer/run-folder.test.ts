@@ -32,6 +32,8 @@ describe('a run folder', () => {
       await mkdir(join(slides, id));
       await writeFile(join(slides, id, 'slide.json'), JSON.stringify({ ...run.slide, id }));
     }
+    await mkdir(join(slides, 'd-glass'));
+    await writeFile(join(slides, 'd-glass/slide.json'), JSON.stringify({ ...run.slide, id: 'd-glass', nPatches: 0 }));
     await writeFile(join(slides, 'a-torn/prediction.json'), '{"model": ');
     await writeFile(
       join(slides, 'c-foreign/prediction.json'),
@@ -42,11 +44,12 @@ describe('a run folder', () => {
       expect(read.get('a-torn')?.warnings[0]).toMatch(/^prediction\.json is damaged .* Run the slide again\.$/);
       expect(read.get('b-empty')).toMatchObject({ status: 'unfinished', prediction: null });
       expect(read.get('b-empty')?.warnings[0]).toContain('no prediction yet');
+      expect(read.get('d-glass')).toMatchObject({ status: 'no-tissue', warnings: run.slide.warnings });
       expect(read.get('c-foreign')).toMatchObject({ status: 'unfinished', prediction: null });
       expect(read.get('c-foreign')?.warnings[0]).toContain('belongs to another slide');
       expect(read.get('known')?.status).toBe('done');
     } finally {
-      for (const id of ['a-torn', 'b-empty', 'c-foreign']) await rm(join(slides, id), { recursive: true });
+      for (const id of ['a-torn', 'b-empty', 'c-foreign', 'd-glass']) await rm(join(slides, id), { recursive: true });
     }
   });
 

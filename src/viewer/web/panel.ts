@@ -16,8 +16,9 @@ export function showPanel(slide: SlideView): void {
   byId('prediction').replaceChildren(...prediction(slide));
   byId('facts').parentElement!.hidden = slide.facts === null;
   byId('facts').replaceChildren(...(slide.facts ? facts(slide.facts, slide.nPatches) : []));
-  byId('notes').hidden = slide.warnings.length === 0;
-  byId('notes-list').replaceChildren(...slide.warnings.map((warning) => element('li', '', warning)));
+  const notes = slide.warnings.filter((warning) => !slideBanners(slide).includes(warning));
+  byId('notes').hidden = notes.length === 0;
+  byId('notes-list').replaceChildren(...notes.map((warning) => element('li', '', warning)));
 }
 
 /** Sentences over the picture that nobody may miss. */
@@ -37,6 +38,7 @@ export function slideBanners(slide: SlideView): string[] {
     slide.facts && slide.facts.unreadableTiles > 0
       ? `${count(slide.facts.unreadableTiles)} tiles of this slide could not be read; the patches on them were left out.`
       : '',
+    slide.status === 'no-tissue' ? 'No tissue was found on this slide, so there is nothing to predict from.' : '',
     slide.status === 'failed' ? (slide.warnings[0] ?? 'This slide failed.') : '',
   ].filter(Boolean);
 }

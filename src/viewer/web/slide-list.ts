@@ -5,6 +5,7 @@ import { probabilityBars } from './probabilities.ts';
 
 const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
   done: 'Done',
+  'no-tissue': 'No tissue found',
   failed: 'Failed',
   unfinished: 'Not finished',
 };
