@@ -1,0 +1,80 @@
+/** Whether the model that will be timed is right: prediction, streamed prediction, and a training step, against plain loops. */
+import type { Device } from '../kernels/device.ts';
+import { streamBag } from '../mil/stream.ts';
+import { createTrainee, type ModelShape, predict, putFeatures, TRAINING_RULE, trainingStep } from './bench-model.ts';
+import { expectClose } from './check.ts';
+import { type PlainWeights, plainMambaMil } from './plain-mambamil.ts';
+
+/** Of a small bag: several segments of 16, the last one short, and rows that are no multiple of SRMamba's rate. */
+const PATCHES = 57;
+/** For the streamed prediction, pieces of two segments. */
+const CHUNK = 32;
+
+/**
+ * The training step is checked in two parts: by how much the plain loss changes along the gradient, which must be the gradient's
+ * length, and the weights after AdamW's first step, which the gradient decides.
+ *
+ * @throws WrongResult
+ */
+export async function checkModel(device: Device, shape: ModelShape): Promise<void> {
+  const trainee = createTrainee(device, shape, TRAINING_RULE);
+  const { model, parameters } = trainee;
+  const bag = putFeatures(device, PATCHES, shape.input);
+  const rows = await device.read(bag);
+  const matrix = Array.from({ length: PATCHES }, (_, t) =>
+    Float64Array.from(rows.subarray(t * shape.input, (t + 1) * shape.input)),
+  );
+  try {
+    const before = await readWeights(device, parameters.tensors);
+    const wanted = plainMambaMil(model.config, before, matrix);
+    expectClose(`${shape.type} forward`, await predict(device, model, bag), wanted, 5e-5);
+    const read = async (first: number, count: number) =>
+      rows.subarray(first * shape.input, (first + count) * shape.input);
+    const source = { count: PATCHES, dimension: shape.input, read };
+    const streamed = await streamBag(model, device, source, { chunk: CHUNK });
+    expectClose(`${shape.type} in pieces`, streamed.logits, wanted, 5e-5);
+
+    const label = 1;
+    trainingStep(trainee, bag, label);
+    const gradient = new Map<string, Float64Array>();
+    for (const name of parameters.tensors.keys()) {
+      gradient.set(name, Float64Array.from(await device.read(parameters.gradient(name))));
+    }
+    const length = Math.hypot(...[...gradient.values()].map((g) => Math.sqrt(g.reduce((sum, x) => sum + x * x, 0))));
+    const step = 1e-4;
+    const lossAt = (distance: number) => {
+      const moved = new Map(
+        [...before].map(([name, w]) => [name, w.map((x, i) => x + (distance * gradient.get(name)![i]!) / length)]),
+      );
+      return crossEntropy(plainMambaMil(model.config, moved, matrix), label);
+    };
+    const slope = (lossAt(step) - lossAt(-step)) / (2 * step);
+    expectClose(`${shape.type} gradient`, [length], [slope], 1e-3);
+
+    const { lr, weightDecay } = TRAINING_RULE;
+    for (const [name, after] of await readWeights(device, parameters.tensors)) {
+      const g = gradient.get(name)!;
+      const w = before.get(name)!;
+      const moves = after.map((x, i) => (x - w[i]!) / lr);
+      const wantedMoves = w.map((x, i) => -weightDecay * x - g[i]! / (Math.abs(g[i]!) + 1e-8));
+      // Weights are rounded to 24 bits, steps are small against them.
+      const rounding = (w.reduce((most, x) => Math.max(most, Math.abs(x)), 1) * 2 ** -23) / lr;
+      expectClose(`${shape.type} AdamW on ${name}`, moves, wantedMoves, 1e-3 + rounding, 1);
+    }
+  } finally {
+    device.release(bag.storage);
+    trainee.optimizer.close();
+    parameters.close();
+  }
+}
+
+async function readWeights(device: Device, tensors: ReadonlyMap<string, Parameters<Device['read']>[0]>) {
+  const weights = new Map<string, Float64Array>();
+  for (const [name, t] of tensors) weights.set(name, Float64Array.from(await device.read(t)));
+  return weights satisfies PlainWeights;
+}
+
+function crossEntropy(logits: Float64Array, label: number): number {
+  const most = Math.max(...logits);
+  return most + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - most), 0)) - logits[label]!;
+}

@@ -1,0 +1,119 @@
+/** `lamina bench kernels`: the kernels of the device that was asked for; on the CPU with one, two and all threads. */
+import { availableParallelism } from 'node:os';
+import type { Device } from '../kernels/device.ts';
+import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
+import { Tape } from '../kernels/tape.ts';
+import { openWasm } from '../kernels/wasm/open-node.ts';
+import { benchDevice, fullSizes, type KernelSizes, productShapes, quickSizes } from './device-kernels.ts';
+import { productCase } from './layer-cases.ts';
+import { plainScan, type ScanArrays } from './plain-scan.ts';
+import { type Report, type Result, resultOf } from './result.ts';
+import { scanArrays } from './scan-cases.ts';
+import { timeTogether, timingOf } from './timing.ts';
+
+export interface KernelOptions {
+  readonly device?: DeviceChoice;
+  readonly threads?: number;
+  /** Small sizes: whether everything runs, not how fast. */
+  readonly quick?: boolean;
+  readonly say?: (what: string) => void;
+}
+
+/** How many times as fast as a plain JavaScript loop the scan has to be, by the number of threads. */
+const TIMES_PLAIN: Readonly<Record<number, number>> = { 1: 5, 2: 9 };
+/** The share of the native product's rate that the wasm product has to reach. */
+const SHARE_OF_NATIVE = 0.3;
+
+/** @throws WrongResult before anything is timed that is wrong. */
+export async function benchKernels(options: KernelOptions = {}): Promise<Report> {
+  const { quick = false, say = () => {} } = options;
+  const sizes = quick ? quickSizes : fullSizes;
+  const device = await openDevice(options.device ?? 'auto', { threads: options.threads });
+  try {
+    say('plain loops');
+    const plain = timePlain(scanArrays(sizes), sizes);
+    if (device.kind === 'webgpu') {
+      const results = await benchDevice(device, sizes, { label: 'GPU', plain, say });
+      return { device: device.name, notes: [], results };
+    }
+    const most = options.threads ?? availableParallelism();
+    const results: Result[] = [];
+    for (const threads of [...new Set([1, 2, most])].filter((count) => count <= most).reverse()) {
+      // The wasm kernels by themselves: their product is the arithmetic that a wasm kernel can reach.
+      const own = await openWasm({ threads, native: false });
+      try {
+        const label = `${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+        results.push(
+          ...(await benchDevice(own, sizes, {
+            label,
+            only: threads === most ? undefined : 'scan',
+            plain,
+            timesPlain: TIMES_PLAIN[threads],
+            say: (what) => say(`${what}, ${label}`),
+          })),
+        );
+        if (threads === most) results.push(...(await compareProducts(own, device, sizes, label, say)));
+      } finally {
+        await own.close();
+      }
+    }
+    return { device: device.name, results, notes: hasNative(device) ? [] : [NO_NATIVE] };
+  } finally {
+    await device.close();
+  }
+}
+
+const NO_NATIVE = 'onnxruntime has no native product on this platform: the wasm product is not compared with it';
+
+/** A device says what it computes products with in its name. */
+function hasNative(device: Device): boolean {
+  return device.name.includes('onnxruntime');
+}
+
+function timePlain(arrays: ScanArrays, { K }: KernelSizes): Record<'forward-only' | 'LB', number> {
+  const time = (segment: number) => {
+    const rounds = [0, 1, 2].map(() => {
+      const start = performance.now();
+      plainScan(arrays, segment);
+      return performance.now() - start;
+    });
+    return timingOf(rounds).ms;
+  };
+  return { 'forward-only': time(0), LB: time(K) };
+}
+
+/** The wasm product against onnxruntime's native one, both checked and timed in turn. */
+async function compareProducts(
+  own: Device,
+  native: Device,
+  sizes: KernelSizes,
+  label: string,
+  say: (what: string) => void,
+): Promise<Result[]> {
+  if (!hasNative(native)) return [];
+  const results: Result[] = [];
+  for (const shape of productShapes(sizes)) {
+    const tapes = [new Tape(own), new Tape(native)] as const;
+    try {
+      const cases = tapes.map((tape) => productCase(tape, shape));
+      say(`${cases[0]!.name}, wasm and native`);
+      for (const one of cases) {
+        one.run();
+        await one.check();
+      }
+      const works = cases.map((one, i) => ({ device: tapes[i]!.device, run: one.run }));
+      const [ours, theirs] = await timeTogether(works, sizes);
+      const { name, flops } = cases[0]!;
+      results.push(
+        resultOf(`${name}, wasm against onnxruntime, ${label}`, flops / ours!.ms / 1e6, 'GFLOP/s', {
+          baseline: flops / theirs!.ms / 1e6,
+          spread: ours!.spread,
+          mark: { least: SHARE_OF_NATIVE },
+        }),
+      );
+    } finally {
+      for (const tape of tapes) tape.close();
+    }
+  }
+  return results;
+}
