@@ -1,10 +1,12 @@
 /** Choosing a WebGPU adapter and asking it for a device. Runs in Node and in browsers. */
 import { UserError } from '../../errors.ts';
 
-/** What a test may take away from a device to walk the plain paths. */
+/** What a test may take away from a device, to walk the plain paths. */
 export interface DeviceRestrictions {
   readonly limits?: Partial<Record<(typeof LIMITS)[number], number>>;
   readonly subgroups?: boolean;
+  /** A software adapter's time to compile grows with the workgroup. */
+  readonly scanThreads?: number;
 }
 
 const LIMITS = [

@@ -16,6 +16,8 @@ const BATCH = 96;
 /** Bytes of the arguments of one dispatch; also the strictest alignment that WebGPU allows an adapter to ask for. */
 const ARGS_BYTES = 256;
 const MAX_BIND_GROUPS = 4096;
+/** Enough threads in a scan's workgroup to hide waiting, few enough for all the registers a segment needs. */
+const SCAN_THREADS = 128;
 
 interface Pipeline {
   readonly id: number;
@@ -29,6 +31,17 @@ interface Binding {
   start: number;
   end: number;
   written: boolean;
+}
+
+export interface WebGpuDeviceOptions {
+  /** What people read: adapter and driver. */
+  readonly name: string;
+  /** WGSL by file name without extension. */
+  readonly sources: Readonly<Record<string, string>>;
+  /** Threads of a scan's workgroup. */
+  readonly scanThreads?: number;
+  /** Kept alive until `close` (Dawn's instance in Node). */
+  readonly owner?: unknown;
 }
 
 export class WebGpuDevice implements Device {
@@ -61,18 +74,11 @@ export class WebGpuDevice implements Device {
   /** What must not be collected while the device lives. */
   readonly #kept: unknown[] = [];
 
-  /**
-   * @param name what people read: adapter and driver.
-   * @param sources WGSL by file name without extension.
-   * @param owner kept alive until `close` (Dawn's instance in Node).
-   */
-  constructor(
-    gpu: GPUDevice,
-    readonly name: string,
-    sources: Readonly<Record<string, string>>,
-    owner?: unknown,
-  ) {
+  readonly name: string;
+
+  constructor(gpu: GPUDevice, { name, sources, scanThreads = SCAN_THREADS, owner }: WebGpuDeviceOptions) {
     this.#gpu = gpu;
+    this.name = name;
     this.#kept.push(owner);
     const { limits } = gpu;
     const subgroups = gpu.features.has('subgroups');
@@ -81,6 +87,7 @@ export class WebGpuDevice implements Device {
       maxBinding: Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize),
       maxBuffers: limits.maxStorageBuffersPerShaderStage,
       workgroupBytes: limits.maxComputeWorkgroupStorageSize,
+      scanThreads: Math.min(scanThreads, limits.maxComputeInvocationsPerWorkgroup),
     };
     this.maxStorageBytes = this.capabilities.maxBinding;
     this.scanChunk = scanChunk(this.capabilities);

@@ -12,5 +12,5 @@ export async function openWebGpu(
   { software = false, required = false } = {},
 ): Promise<WebGpuDevice | null> {
   const adapter = await requestAdapter(navigator.gpu, { software, required });
-  return adapter && new WebGpuDevice(await requestDevice(adapter), adapterName(adapter), sources);
+  return adapter && new WebGpuDevice(await requestDevice(adapter), { name: adapterName(adapter), sources });
 }

@@ -20,7 +20,13 @@ export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevic
   // Dawn's instance keeps Node alive while referenced: the device drops it when closed.
   const gpu = await createDawn();
   const adapter = await requestAdapter(gpu, { software, required });
-  return adapter && new WebGpuDevice(await requestDevice(adapter, restrict), adapterName(adapter), readShaders(), gpu);
+  if (!adapter) return null;
+  return new WebGpuDevice(await requestDevice(adapter, restrict), {
+    name: adapterName(adapter),
+    sources: readShaders(),
+    owner: gpu,
+    ...(restrict?.scanThreads && { scanThreads: restrict.scanThreads }),
+  });
 }
 
 /** Dawn's WebGPU; undefined on platforms it has no binary for, and where its adapters would be none. */

@@ -22,6 +22,8 @@ export interface Capabilities {
   readonly maxBuffers: number;
   /** Bytes of workgroup memory. */
   readonly workgroupBytes: number;
+  /** Threads of a scan's workgroup, about. */
+  readonly scanThreads: number;
 }
 
 type Word<S> = S extends `>${infer R}` | `+${infer R}`

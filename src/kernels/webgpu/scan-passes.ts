@@ -3,8 +3,8 @@ import { UserError } from '../../errors.ts';
 import type { View } from '../device.ts';
 import { type Call, type Capabilities, type Pass, slabs, strided, window } from './pass.ts';
 
-/** Threads of a workgroup, about: enough to hide waiting, few enough for all the registers a segment needs. */
-const THREADS = 128;
+/** Segments of a chunk when there are no more: bags of a few tokens, computed many channels to a workgroup. */
+const FEW_SEGMENTS = 4;
 const LONGEST_SEGMENT = 64;
 /** Bytes of workgroups' parts of dB and dC that are held at once. */
 const PART_BYTES = 96 << 20;
@@ -145,9 +145,9 @@ function shapeOf({ params, gpu }: ScanCall, parts: number): Shape {
     );
   }
   const K = Math.max(4, nextPower(longestSegment));
-  const T = Math.min(scanChunk(gpu), nextPower(segmentCount));
+  const T = segmentCount <= FEW_SEGMENTS ? FEW_SEGMENTS : scanChunk(gpu);
   const bytes = (G: number) => 4 * G * (parts * T * (K + 1) + 2 * N + 8 * T) + 16 * T;
-  let G = Math.min(THREADS / T, nextPower(D));
+  let G = Math.max(1, Math.min(gpu.scanThreads / T, nextPower(D)));
   while (G > 1 && bytes(G) > gpu.workgroupBytes) G /= 2;
   if (bytes(G) > gpu.workgroupBytes) {
     throw new UserError(

@@ -16,10 +16,13 @@ import { type OpenOptions, openWebGpu } from '../../../src/kernels/webgpu/open-n
 export const withoutSwiftShader =
   process.platform === 'linux' && process.arch === 'x64' ? null : 'SwiftShader comes for x86-64 Linux only';
 
-/** A WebGPU device on SwiftShader; subgroups of 4, 12 storage buffers, 32 KiB of workgroup memory unless restricted. */
-export async function openSwiftShader(restrict?: OpenOptions['restrict']): Promise<WebGpuDevice> {
+/**
+ * A WebGPU device on SwiftShader; subgroups of 4, 12 storage buffers, 32 KiB of workgroup memory unless restricted.
+ * It compiles a shader anew for each subgroup of a workgroup, hence the small workgroups of the scan.
+ */
+export async function openSwiftShader(restrict: OpenOptions['restrict'] = {}): Promise<WebGpuDevice> {
   loadSwiftShader();
-  const device = await openWebGpu({ software: true, required: true, ...(restrict && { restrict }) });
+  const device = await openWebGpu({ software: true, required: true, restrict: { scanThreads: 32, ...restrict } });
   if (!/swiftshader/i.test(device!.name)) throw new Error(`expected SwiftShader, got ${device!.name}`);
   return device!;
 }
