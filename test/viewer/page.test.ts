@@ -18,7 +18,7 @@ const reason = chromium ? '' : ' (skipped: no Chromium on this machine, and @spa
 const LOWEST = [68, 1, 84];
 const HIGHEST = [253, 231, 37];
 
-describe.skipIf(!chromium)(`the page in Chromium${reason}`, () => {
+describe.skipIf(!chromium)(`the page in Chromium${reason}`, { timeout: 120_000 }, () => {
   let run: SampleRun;
   let served: ServedViewer;
   let browser: Browser;
@@ -73,6 +73,13 @@ describe.skipIf(!chromium)(`the page in Chromium${reason}`, () => {
 
   it('shows the picture and the heatmap where the slide and its patches are, at two zooms', async () => {
     await page.screenshot({ path: join(ARTIFACTS, 'whole-slide.png') });
+    const whole = await placement(page);
+    const view = (await page.locator('#osd').boundingBox())!;
+    const [left, top] = whole.toScreen(0, 0);
+    const [right, bottom] = whole.toScreen(run.slide.width, run.slide.height);
+    expect(
+      Math.min(left - view.x, top - view.y, view.x + view.width - right, view.y + view.height - bottom),
+    ).toBeGreaterThan(-2);
     const colours = new Map<SamplePatch, number[]>();
     for (const zoom of ['whole slide', 'full resolution'] as const) {
       if (zoom === 'full resolution') await page.keyboard.press('1');

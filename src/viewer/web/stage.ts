@@ -24,7 +24,8 @@ export class Stage {
     this.viewer.addHandler('update-viewport', onMove);
     this.viewer.addHandler('tile-load-failed', onLostTile);
     this.viewer.addHandler('open', () => {
-      this.viewer.forceResize(); // banners above may have come and gone with the slide
+      // Banners above may have come or gone with the slide.
+      this.viewer.viewport.resize(new OpenSeadragon.Point(host.clientWidth, host.clientHeight), false);
       this.home(true);
     });
     this.viewer.addHandler('canvas-key', (event) => {
