@@ -1,6 +1,7 @@
-/** A file as numbered bytes: the only way this folder touches a disk. Remote slides are another `ByteSource`. */
+/** A file as numbered bytes: the only way this folder touches a disk or a web server. */
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
+import { openHttpSource } from './http-source.ts';
 
 export interface ByteSource {
   /** Path or URL, for messages. */
@@ -14,15 +15,13 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
+export function isWebAddress(name: string): boolean {
+  return /^https?:\/\//i.test(name);
+}
+
 /** @throws UserError if the file is missing, a folder, empty or not readable. */
 export async function openByteSource(name: string): Promise<ByteSource> {
-  if (/^https?:\/\//.test(name)) {
-    throw new UserError(
-      'remote-slide',
-      `${name} is a web address; slides are read from disk only.`,
-      'Download it first.',
-    );
-  }
+  if (isWebAddress(name)) return openHttpSource(name);
   let file: FileHandle;
   let length: number;
   try {

@@ -5,6 +5,7 @@ import { inflateSync } from 'node:zlib';
 import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
 import createOpenJpeg from '@cornerstonejs/codec-openjpeg/decodewasmjs';
 import { ZSTDDecoder } from 'zstddec';
+import { jpegSize } from './jpeg-stream.ts';
 import { decodeLzw } from './lzw.ts';
 import { decodePackBits } from './packbits.ts';
 import { splitPlanes, type TileEncoding } from './tile-encoding.ts';
@@ -200,17 +201,6 @@ function checkDeclaredSize(bytes: Uint8Array, { codec, width, height }: TileEnco
   if (declared.width > width || declared.height > height) {
     throw new Error(`says it has ${declared.width} x ${declared.height} pixels in a tile of ${width} x ${height}`);
   }
-}
-
-/** The size in a JPEG's frame header (SOF0, SOF1, SOF2: the kinds that libjpeg-turbo decodes). */
-function jpegSize(bytes: Uint8Array): { width: number; height: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
-    const marker = bytes[at + 1]!;
-    if (marker >= 0xc0 && marker <= 0xc2) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
-    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2);
-  }
-  throw new Error('is not a JPEG picture');
 }
 
 /** The size in the SIZ marker of a raw codestream (`ff4fff51`) or of the one inside a JP2 file. */

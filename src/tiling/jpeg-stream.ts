@@ -30,3 +30,14 @@ export function spliceJpeg(prefix: Uint8Array, tile: Uint8Array): Uint8Array {
 function hasEnd(bytes: Uint8Array): boolean {
   return bytes[bytes.length - 2] === 0xff && bytes[bytes.length - 1] === 0xd9;
 }
+
+/** The size in a JPEG's frame header (SOF0, SOF1, SOF2: the kinds that libjpeg-turbo decodes). */
+export function jpegSize(bytes: Uint8Array): { width: number; height: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
+    const marker = bytes[at + 1]!;
+    if (marker >= 0xc0 && marker <= 0xc2) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2);
+  }
+  throw new Error('is not a JPEG picture');
+}

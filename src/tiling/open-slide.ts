@@ -3,16 +3,35 @@ import { stat } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
 import { aperioSvs } from './aperio-svs.ts';
 import { openByteSource } from './byte-source.ts';
+import { deepZoom } from './deep-zoom.ts';
 import { dicom, openDicomFolder } from './dicom.ts';
+import { hamamatsuNdpi } from './hamamatsu-ndpi.ts';
+import { leicaScn } from './leica-scn.ts';
+import { omeTiff } from './ome-tiff.ts';
+import { openslide } from './openslide.ts';
+import { philipsTiff } from './philips-tiff.ts';
 import type { GivenScale } from './physical-scale.ts';
 import { picture } from './picture.ts';
 import type { Slide } from './slide.ts';
 import type { Candidate, SlideFormat } from './slide-format.ts';
 import { tiff } from './tiff.ts';
 import { isTiff, readTiffPages, type TiffPage } from './tiff-file.ts';
+import { ventanaBif } from './ventana-bif.ts';
 
 /** The particular before the general: the first that recognises a file opens it. */
-const formats: readonly SlideFormat[] = [aperioSvs, tiff, dicom, picture];
+const formats: readonly SlideFormat[] = [
+  hamamatsuNdpi,
+  aperioSvs,
+  philipsTiff,
+  leicaScn,
+  ventanaBif,
+  omeTiff,
+  dicom,
+  deepZoom,
+  openslide,
+  tiff,
+  picture,
+];
 
 /**
  * Opens a slide; close it when done.

@@ -1,6 +1,7 @@
 /** A plain PNG or JPEG picture: one level, cut from a picture that is decoded whole, so only small ones are taken. */
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.ts';
+import { isWebAddress } from './byte-source.ts';
 import { scaleOf } from './physical-scale.ts';
 import type { SlideFormat } from './slide-format.ts';
 import { createTiledSlide } from './tiled-slide.ts';
@@ -19,7 +20,8 @@ export const picture: SlideFormat = {
   },
 
   async open({ source }, given) {
-    const image = sharp(source.name, { limitInputPixels: maxPixels });
+    const input = isWebAddress(source.name) ? await source.read(0, source.length) : source.name;
+    const image = sharp(input, { limitInputPixels: maxPixels });
     const { width, height } = await image.metadata().catch((error) => {
       throw unreadable(source.name, error);
     });

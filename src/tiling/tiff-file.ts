@@ -30,6 +30,10 @@ export interface TiffPage {
   readonly byteCounts: Float64Array;
   readonly jpegTables: Uint8Array | null;
   readonly iccProfile: Uint8Array | null;
+  /** The document of tag 700, which some scanners keep their XML in. */
+  readonly xmp: string;
+  /** Reduced copies of the page (SubIFDs), in the order of the file. */
+  readonly subPages: readonly TiffPage[];
   /** Pixels per unit across, 0 if not stated; `resolutionUnit` 1 none, 2 inch, 3 centimetre. */
   readonly xResolution: number;
   readonly resolutionUnit: number;
@@ -62,18 +66,26 @@ export async function readTiffPages(source: ByteSource): Promise<TiffPage[]> {
       if (seen.size >= maxPages) throw new Error(`it has more than ${maxPages} pages`);
       seen.add(offset);
       const directory = await tiff.parser.parseFileDirectoryAt(offset);
-      pages.push(toPage(directory));
+      const subPages: TiffPage[] = [];
+      for (const below of subOffsets(directory)) {
+        if (seen.has(below) || seen.size >= maxPages)
+          throw new Error('its lists of pages run in a circle or never end');
+        seen.add(below);
+        subPages.push(toPage(await tiff.parser.parseFileDirectoryAt(below), []));
+      }
+      pages.push(toPage(directory, subPages));
       offset = directory.nextIFDByteOffset;
     }
     if (pages.length === 0) throw new Error('it has no pages');
     return pages;
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw damaged(source, error);
+    throw damagedTiff(source, error);
   }
 }
 
-function damaged(source: ByteSource, error: unknown): UserError {
+/** What is said of a TIFF file whose structure could not be followed. */
+export function damagedTiff(source: Pick<ByteSource, 'name' | 'length'>, error: unknown): UserError {
   const cutOff = error instanceof PastEnd || error instanceof RangeError;
   return cutOff
     ? new UserError(
@@ -110,7 +122,13 @@ function geotiffSource(source: ByteSource): Parameters<typeof GeoTIFF.fromSource
   };
 }
 
-function toPage(directory: ImageFileDirectory): TiffPage {
+function subOffsets(directory: ImageFileDirectory): number[] {
+  const value = directory.getValue('SubIFDs' as 'ImageWidth') as unknown;
+  if (value === undefined) return [];
+  return typeof value === 'number' ? [value] : Array.from(value as ArrayLike<number>, Number);
+}
+
+function toPage(directory: ImageFileDirectory, subPages: readonly TiffPage[]): TiffPage {
   const value = (name: string | number): unknown => directory.getValue(name as 'ImageWidth');
   const number = (name: string, missing: number): number => {
     const found = value(name);
@@ -130,6 +148,7 @@ function toPage(directory: ImageFileDirectory): TiffPage {
   const tiled = directory.hasTag('TileOffsets');
   const samplesPerPixel = number('SamplesPerPixel', 1);
   const resolution = value('XResolution') as ArrayLike<number> | undefined;
+  const xmp = bytes(700);
   const page: TiffPage = {
     width,
     height,
@@ -151,6 +170,8 @@ function toPage(directory: ImageFileDirectory): TiffPage {
     byteCounts: numbers(tiled ? 'TileByteCounts' : 'StripByteCounts'),
     jpegTables: bytes('JPEGTables'),
     iccProfile: bytes(34675),
+    xmp: xmp ? Buffer.from(xmp).toString('utf8') : '',
+    subPages,
     xResolution: resolution?.[1] ? resolution[0]! / resolution[1] : 0,
     resolutionUnit: number('ResolutionUnit', 2),
   };
@@ -165,7 +186,8 @@ function checkGeometry(page: TiffPage): void {
       `a page says it has ${page.width} x ${page.height} pixels in tiles of ${page.tileWidth} x ${page.tileHeight}`,
     );
   }
-  const tiles = Math.ceil(page.width / page.tileWidth) * Math.ceil(page.height / page.tileHeight);
+  const planes = page.planar ? page.samplesPerPixel : 1;
+  const tiles = Math.ceil(page.width / page.tileWidth) * Math.ceil(page.height / page.tileHeight) * planes;
   if (page.offsets.length < tiles || page.byteCounts.length < tiles) {
     throw new Error(
       `a page of ${tiles} tiles lists the places of ${Math.min(page.offsets.length, page.byteCounts.length)}`,

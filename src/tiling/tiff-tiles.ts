@@ -3,7 +3,7 @@ import { UserError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { jpegPrefix, spliceJpeg } from './jpeg-stream.ts';
 import type { TiffPage } from './tiff-file.ts';
-import type { TileEncoding } from './tile-encoding.ts';
+import { joinPlanes, type TileEncoding } from './tile-encoding.ts';
 import type { TileGrid } from './tile-grid.ts';
 
 /** TIFF compression schemes that are read. */
@@ -17,6 +17,10 @@ const codecs: Readonly<Record<number, TileEncoding['codec']>> = {
   33003: 'jpeg2000',
   33005: 'jpeg2000',
   34712: 'jpeg2000',
+  34926: 'zstd',
+  50000: 'zstd',
+  34927: 'webp',
+  50001: 'webp',
 };
 
 const photometricRgb = 2;
@@ -44,7 +48,9 @@ export function tiffTiles(source: ByteSource, page: TiffPage): TileGrid {
     colour: colourOf(page, codec),
     samples: page.samplesPerPixel,
     differenced: page.predictor === 2,
+    signed: page.sampleFormat === 2,
   };
+  if (page.planar && page.samplesPerPixel > 1) return planes(planePages(page).map((plane) => tiffTiles(source, plane)));
   if (codec === 'none' && !page.tiled && page.predictor === 1 && page.tileHeight > bandRows)
     return bandedStrips(source, page, encoding);
   const columns = Math.ceil(width / page.tileWidth);
@@ -66,6 +72,48 @@ export function tiffTiles(source: ByteSource, page: TiffPage): TileGrid {
   };
 }
 
+/**
+ * Pages of one sample each as the colours of one picture; a single page is taken as it is.
+ * @throws UserError as `tiffTiles`
+ */
+export function tiffTilesOfPlanes(source: ByteSource, pages: readonly TiffPage[]): TileGrid {
+  const grids = pages.map((page) => tiffTiles(source, page));
+  const first = grids[0]!;
+  const alike = grids.every((grid) => grid.width === first.width && grid.tileHeight === first.tileHeight);
+  return grids.length > 1 && alike && isPacked(first.encoding.codec) ? planes(grids) : first;
+}
+
+/** Codecs that know nothing of colours. */
+function isPacked(codec: TileEncoding['codec']): boolean {
+  return !['jpeg', 'jpeg2000', 'webp', 'png'].includes(codec);
+}
+
+/** The samples of a page with its colours apart, each as a page of its own. */
+function planePages(page: TiffPage): TiffPage[] {
+  const tiles = Math.ceil(page.width / page.tileWidth) * Math.ceil(page.height / page.tileHeight);
+  return Array.from({ length: Math.min(3, page.samplesPerPixel) }, (_, sample) => ({
+    ...page,
+    planar: false,
+    samplesPerPixel: 1,
+    photometric: 1,
+    bitsPerSample: [8],
+    offsets: page.offsets.subarray(sample * tiles, (sample + 1) * tiles),
+    byteCounts: page.byteCounts.subarray(sample * tiles, (sample + 1) * tiles),
+  }));
+}
+
+function planes(grids: readonly TileGrid[]): TileGrid {
+  const first = grids[0]!;
+  return {
+    ...first,
+    encoding: { ...first.encoding, colour: 'rgb', samples: grids.length, planar: true },
+    async read(column, row, signal) {
+      const tiles = await Promise.all(grids.map((grid) => grid.read(column, row, signal)));
+      return tiles.some((tile) => tile === null) ? null : joinPlanes(tiles as Uint8Array[]);
+    },
+  };
+}
+
 /** Whether `tiffTiles` takes the page. */
 export function canRead(page: TiffPage): boolean {
   return obstacleOf(page) === null;
@@ -74,10 +122,10 @@ export function canRead(page: TiffPage): boolean {
 function obstacleOf(page: TiffPage): string | null {
   const codec = codecs[page.compression];
   if (codec === undefined) return `compression ${page.compression}`;
-  if (page.planar && page.samplesPerPixel > 1) return 'its colours in separate planes';
-  if (page.bitsPerSample.some((bits) => bits !== 8) || page.sampleFormat !== 1) {
-    return `samples of ${page.bitsPerSample.join(', ')} bits, format ${page.sampleFormat}`;
-  }
+  if (page.planar && page.samplesPerPixel > 1 && !isPacked(codec)) return `its colours in separate planes of ${codec}`;
+  if (page.bitsPerSample.some((bits) => bits !== 8)) return `samples of ${page.bitsPerSample.join(', ')} bits`;
+  if (page.sampleFormat !== 1 && !(page.sampleFormat === 2 && isPacked(codec)))
+    return `samples of format ${page.sampleFormat}`;
   if (page.photometric === 3) return 'a colour palette';
   if (![1, 3, 4].includes(page.samplesPerPixel)) return `${page.samplesPerPixel} samples per pixel`;
   if (page.predictor > 2) return `predictor ${page.predictor}`;

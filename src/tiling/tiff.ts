@@ -1,4 +1,4 @@
-/** TIFF and BigTIFF as any program writes them: the first page is the slide, pages of the same picture in smaller are its levels. */
+/** TIFF and BigTIFF as any program writes them: the first page is the slide, pages of the same picture in smaller are its levels, or its SubIFDs. */
 import { mppOfResolution, scaleOf } from './physical-scale.ts';
 import { pyramidOf } from './pyramid.ts';
 import type { SlideFormat } from './slide-format.ts';
@@ -24,7 +24,9 @@ export const tiff: SlideFormat = {
       scale: scaleOf(source.name, given, mppOfResolution(first.xResolution, first.resolutionUnit), null),
       objectivePower: null,
       properties: Object.fromEntries(Object.entries({ description, software, make }).filter(([, text]) => text !== '')),
-      levels: pyramidOf(pages).map((page) => tiffTiles(source, page)),
+      levels: pyramidOf(first.subPages.length ? [first, ...first.subPages] : pages).map((page) =>
+        tiffTiles(source, page),
+      ),
       associated: new Map(),
     });
   },

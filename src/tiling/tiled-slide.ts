@@ -109,8 +109,8 @@ export function createTiledSlide(
     async readStoredTile(level, column, row, signal) {
       const grid = gridOf(level);
       checkInside(source, grid, column, row);
-      const { codec } = grid.encoding;
-      if (codec !== 'jpeg' && codec !== 'jpeg2000') return null;
+      const { codec, reduce = 1 } = grid.encoding;
+      if ((codec !== 'jpeg' && codec !== 'jpeg2000') || reduce > 1 || grid.overlap) return null;
       let bytes: Uint8Array | null;
       try {
         bytes = await grid.read(column, row, signal);
