@@ -97,7 +97,7 @@ export function blockWeights(parameters: Parameters, prefix: string, type: Block
   };
 }
 
-/** residual (L, d) + the block of x (L, d). Without training the sum is written over the residual. */
+/** residual (L, d) + the block of x (L, d). Where nothing is recorded the sum may be written over the residual. */
 export function mambaBlock(
   tape: Tape,
   x: Tensor,
