@@ -1,0 +1,140 @@
+/**
+ * The golden cases in a page of headless Chromium, on both devices. LAMINA_GOLDEN names another folder of the same form;
+ * LAMINA_BROWSER_ALL=1 also runs the cases that take a software adapter minutes.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { build } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sizeOf } from '../../src/kernels/tensor.ts';
+import type { CaseReport } from '../golden/run-cases.ts';
+import type { GoldenCase } from '../golden/source.ts';
+import { findChromium, openBrowser } from '../viewer/browser.ts';
+import type { Message, Task } from './golden-worker.ts';
+import type {} from './page.ts';
+import { type FolderServer, serveFolders } from './server.ts';
+
+const golden = resolve(process.env.LAMINA_GOLDEN ?? '../shared/golden');
+const present = existsSync(resolve(golden, 'manifest.json'));
+const cases: GoldenCase[] = present ? JSON.parse(readFileSync(resolve(golden, 'manifest.json'), 'utf8')).cases : [];
+
+const chromium = await findChromium();
+const withoutBrowser = chromium ? null : 'no Chromium on this machine';
+const missing = withoutBrowser ?? (present ? null : `no manifest.json in ${golden}`);
+const skipped = (reason: string | null) => (reason ? ` (skipped: ${reason})` : '');
+
+/** Numbers in a case's inputs, for each of its steps, that a software WebGPU adapter still does in seconds. */
+const MOST_NUMBERS = process.env.LAMINA_BROWSER_ALL ? Number.POSITIVE_INFINITY : 1e6;
+const MINUTE = 60_000;
+const FOLDERS = { page: 'dist/test/browser', wasm: 'dist/src/kernels/wasm', golden };
+
+let browser: Browser;
+let server: FolderServer;
+
+beforeAll(async () => {
+  if (withoutBrowser) return;
+  await build({ configFile: 'test/browser/vite.config.ts', logLevel: 'warn' });
+  server = await serveFolders(FOLDERS, { isolated: true });
+  browser = await openBrowser(chromium!, ['--enable-unsafe-webgpu']);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+async function openPage({ url }: FolderServer, receive: (message: Message) => void) {
+  const page = await browser.newPage();
+  await page.exposeFunction('receive', receive);
+  await page.goto(`${url}page/index.html`);
+  return page;
+}
+
+/** What the worker says while it runs the named cases. */
+async function run(on: FolderServer, task: Pick<Task, 'device' | 'cases'>): Promise<Message[]> {
+  const messages: Message[] = [];
+  const page = await openPage(on, (message) => messages.push(message));
+  const whole: Task = { golden: `${on.url}golden/`, wasm: `${on.url}wasm/lamina.wasm`, threads: 2, ...task };
+  await page.evaluate((given) => runGolden(given), whole);
+  await page.close();
+  return messages;
+}
+
+function goldenInBrowser(device: Task['device'], own: readonly GoldenCase[]): void {
+  describe.skipIf(missing)(`golden cases in Chromium on ${device}${skipped(missing)}`, () => {
+    const reports = new Map<string, CaseReport>();
+
+    beforeAll(async () => {
+      const messages = await run(server, { device, cases: own.map(({ name }) => name) });
+      const said = messages.flatMap((message) => ('report' in message ? [message.report] : []));
+      for (const report of said) reports.set(report.name, report);
+      console.log(summary(messages, said));
+      expect(messages.at(-1)).toEqual({ done: true });
+    }, 20 * MINUTE);
+
+    it('are there', () => expect(own.length).toBeGreaterThan(0));
+
+    it.each(own.map(({ kind, name }) => [kind, name]))('%s %s', (_, name) => {
+      expect(reports.get(name!)).toMatchObject({ passed: true, error: null });
+    });
+
+    const left = cases.filter((one) => !own.includes(one));
+    it.skip.each(left.map((one) => [one.name, (numbersIn(one) / 1e6).toFixed(1)]))(
+      '%s is not run: its %s million numbers take a software adapter minutes (LAMINA_BROWSER_ALL=1 runs it)',
+      () => {},
+    );
+  });
+}
+
+function numbersIn({ inputs = {}, steps = 1 }: GoldenCase): number {
+  return Object.values(inputs).reduce((sum, shape) => sum + sizeOf(shape), 0) * steps;
+}
+
+function summary(messages: readonly Message[], reports: readonly CaseReport[]): string {
+  const name = messages.flatMap((message) => ('device' in message ? [message.device] : [])).join();
+  const worst = reports.reduce((a, b) => ((b.worst ?? 0) > (a.worst ?? 0) ? b : a));
+  const seconds = reports.reduce((sum, report) => sum + report.seconds, 0);
+  return (
+    `Golden cases in Chromium on ${name}: ${reports.filter(({ passed }) => passed).length} of ${reports.length} passed in ` +
+    `${seconds.toFixed(0)} s; worst error / tolerance ${worst.worst?.toFixed(3)} (${worst.name} ${worst.output})`
+  );
+}
+
+goldenInBrowser('wasm', cases);
+goldenInBrowser(
+  'webgpu',
+  cases.filter((one) => numbersIn(one) <= MOST_NUMBERS),
+);
+
+describe.skipIf(withoutBrowser)(`the wasm device of a browser${skipped(withoutBrowser)}`, () => {
+  it('says which headers a page needs', async () => {
+    const bare = await serveFolders(FOLDERS, { isolated: false });
+    const [message, ...more] = await run(bare, { device: 'wasm' });
+    bare.close();
+    expect(message).toEqual({
+      error: expect.stringMatching(
+        /Cross-Origin-Opener-Policy: same-origin.*Cross-Origin-Embedder-Policy: require-corp/,
+      ),
+    });
+    expect(more).toEqual([]);
+  });
+
+  it('says that it cannot live in the page itself', async () => {
+    const page = await openPage(server, () => {});
+    expect(await page.evaluate((url) => openInPage(url), `${server.url}wasm/lamina.wasm`)).toMatch(
+      /Open it in a worker/,
+    );
+    await page.close();
+  });
+
+  it('says where it looked for its module', async () => {
+    const { url } = server;
+    const messages: Message[] = [];
+    const page = await openPage(server, (message) => messages.push(message));
+    const task: Task = { device: 'wasm', golden: `${url}golden/`, wasm: `${url}nowhere.wasm`, threads: 1 };
+    await page.evaluate((given) => runGolden(given), task);
+    await page.close();
+    expect(messages).toEqual([{ error: expect.stringContaining(`${url}nowhere.wasm cannot be fetched (status 404)`) }]);
+  });
+});
