@@ -146,8 +146,8 @@ async function measureCapability(device: Device, sizes: KernelSizes, label: stri
   const shape = { what: 'square', m: square, n: square, k: square };
   const [product] = await timeCases(device, (tape) => [productCase(tape, shape)], sizes);
   const capability: Capability = {
-    bytesPerMs: copied!.of.bytes / copied!.timing.ms,
-    flopsPerMs: product!.of.flops / product!.timing.ms,
+    bytesPerMs: copied!.of.bytes / copied!.timing.best,
+    flopsPerMs: product!.of.flops / product!.timing.best,
   };
   const { spread } = copied!.timing;
   const results: Result[] = [
@@ -174,7 +174,7 @@ function copyCase(tape: Tape, n: number): KernelCase {
 
 function opResult({ of, timing }: TimedCase, capability: Capability, label: string, baseline?: number, mark?: Limit) {
   const floor = floorOf(of, capability);
-  return resultOf(`${of.name}, ${label}`, timing.ms, 'ms', { ...timing, floor, baseline, mark });
+  return resultOf(`${of.name}, ${label}`, timing.best, 'ms', { ...timing, floor, baseline, mark });
 }
 
 export function floorOf({ bytes, flops }: Cost, { bytesPerMs, flopsPerMs }: Capability): Floor {
@@ -205,7 +205,7 @@ async function scanResults(
     }),
   );
   const cost = (form: ScanForm, than: ScanForm, pass: ScanPass, mark: Limit) => {
-    const times = of(form, pass).timing.ms / of(than, pass).timing.ms;
+    const times = of(form, pass).timing.best / of(than, pass).timing.best;
     return resultOf(`scan ${form} / ${than}, ${pass}, ${label}`, times, 'x', { mark });
   };
   for (const pass of scanPasses) {
@@ -214,7 +214,7 @@ async function scanResults(
   }
   if (device.kind === 'webgpu') {
     const { of: scan, timing } = of('LB', 'forward');
-    const share = scan.bytes / timing.ms / capability.bytesPerMs;
+    const share = scan.bytes / timing.best / capability.bytesPerMs;
     results.push(
       resultOf(`scan LB, forward, share of the copy bandwidth, ${label}`, share, 'x', { mark: { least: 0.6 } }),
     );

@@ -7,9 +7,9 @@ import { openWasm } from '../kernels/wasm/open-node.ts';
 import { benchDevice, fullSizes, type KernelSizes, productShapes, quickSizes } from './device-kernels.ts';
 import { productCase } from './layer-cases.ts';
 import { plainScan, type ScanArrays } from './plain-scan.ts';
-import { type Report, type Result, resultOf } from './result.ts';
+import { type Report, type Result, resultOf, withoutMarks } from './result.ts';
 import { scanArrays } from './scan-cases.ts';
-import { timeTogether, timingOf } from './timing.ts';
+import { bestOf, timeTogether } from './timing.ts';
 
 export interface KernelOptions {
   readonly device?: DeviceChoice;
@@ -28,13 +28,14 @@ const SHARE_OF_NATIVE = 0.3;
 export async function benchKernels(options: KernelOptions = {}): Promise<Report> {
   const { quick = false, say = () => {} } = options;
   const sizes = quick ? quickSizes : fullSizes;
+  const marked = (results: readonly Result[]) => (quick ? withoutMarks(results) : results);
   const device = await openDevice(options.device ?? 'auto', { threads: options.threads });
   try {
     say('plain loops');
     const plain = timePlain(scanArrays(sizes), sizes);
     if (device.kind === 'webgpu') {
       const results = await benchDevice(device, sizes, { label: 'GPU', plain, say });
-      return { device: device.name, notes: [], results };
+      return { device: device.name, notes: [], results: marked(results) };
     }
     const most = options.threads ?? availableParallelism();
     const results: Result[] = [];
@@ -57,7 +58,7 @@ export async function benchKernels(options: KernelOptions = {}): Promise<Report>
         await own.close();
       }
     }
-    return { device: device.name, results, notes: hasNative(device) ? [] : [NO_NATIVE] };
+    return { device: device.name, notes: hasNative(device) ? [] : [NO_NATIVE], results: marked(results) };
   } finally {
     await device.close();
   }
@@ -77,7 +78,7 @@ function timePlain(arrays: ScanArrays, { K }: KernelSizes): Record<'forward-only
       plainScan(arrays, segment);
       return performance.now() - start;
     });
-    return timingOf(rounds).ms;
+    return bestOf(rounds).best;
   };
   return { 'forward-only': time(0), LB: time(K) };
 }
@@ -105,8 +106,8 @@ async function compareProducts(
       const [ours, theirs] = await timeTogether(works, sizes);
       const { name, flops } = cases[0]!;
       results.push(
-        resultOf(`${name}, wasm against onnxruntime, ${label}`, flops / ours!.ms / 1e6, 'GFLOP/s', {
-          baseline: flops / theirs!.ms / 1e6,
+        resultOf(`${name}, wasm against onnxruntime, ${label}`, flops / ours!.best / 1e6, 'GFLOP/s', {
+          baseline: flops / theirs!.best / 1e6,
           spread: ours!.spread,
           mark: { least: SHARE_OF_NATIVE },
         }),

@@ -54,3 +54,8 @@ export function resultOf(name: string, value: number, unit: Unit, details: Detai
 function judged(limit: Limit, value: number): Mark {
   return { ...limit, met: 'least' in limit ? value >= limit.least : value <= limit.most };
 }
+
+/** For sizes at which a mark says nothing. */
+export function withoutMarks(results: readonly Result[]): Result[] {
+  return results.map((result) => ({ ...result, mark: null }));
+}

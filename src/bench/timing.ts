@@ -2,8 +2,8 @@
 import type { Device } from '../kernels/device.ts';
 
 export interface Timing {
-  /** Milliseconds of the best round. */
-  readonly ms: number;
+  /** The best round; milliseconds for kernels. */
+  readonly best: number;
   /** How far the middle round lies above the best, as a share of the best; null for a single round. */
   readonly spread: number | null;
 }
@@ -31,7 +31,7 @@ export async function timeTogether(works: readonly Work[], { rounds, roundMs }: 
   for (let round = 0; round < rounds; round++) {
     for (const [i, work] of works.entries()) times[i]!.push((await elapsed(work, repeats[i]!)) / repeats[i]!);
   }
-  return times.map(timingOf);
+  return times.map(bestOf);
 }
 
 async function elapsed({ device, run }: Work, repeats: number): Promise<number> {
@@ -42,8 +42,8 @@ async function elapsed({ device, run }: Work, repeats: number): Promise<number> 
   return performance.now() - start;
 }
 
-export function timingOf(ms: readonly number[]): Timing {
-  const sorted = [...ms].sort((a, b) => a - b);
+export function bestOf(times: readonly number[]): Timing {
+  const sorted = [...times].sort((a, b) => a - b);
   const [best, middle] = [sorted[0]!, sorted[sorted.length >> 1]!];
-  return { ms: best, spread: ms.length > 1 ? middle / best - 1 : null };
+  return { best, spread: times.length > 1 ? middle / best - 1 : null };
 }

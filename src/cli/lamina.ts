@@ -28,6 +28,7 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
   demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },
   doctor: { summary: 'check what this machine has and what is missing', load: () => import('./doctor.ts') },
+  bench: { summary: 'measure kernels and models, after a check of their results', load: () => import('./bench.ts') },
 };
 
 async function main(args: readonly string[]): Promise<number> {
