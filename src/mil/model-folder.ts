@@ -75,20 +75,22 @@ async function findWeights(path: string): Promise<string> {
   return weights;
 }
 
-/** The card beside the weights: `model.json`, or the weights' name with `.json`. */
+/** The card beside the weights has their name: `model.json` for `model.safetensors`, `fold3.json` for `fold3.pt`. */
+function cardFile(weightsFile: string): string {
+  return weightsFile.replace(/\.[^./\\]*$/, '.json');
+}
+
 async function readCard(weightsFile: string): Promise<Partial<ModelCard> | null> {
-  for (const file of [weightsFile.replace(/\.[^.]*$/, '.json'), join(dirname(weightsFile), CARD_FILE)]) {
-    const text = await readFile(file, 'utf8').catch(() => null);
-    if (text === null) continue;
-    try {
-      const card = JSON.parse(text);
-      if (typeof card === 'object' && card !== null && !Array.isArray(card)) return card;
-      throw new Error('it is not an object');
-    } catch (cause) {
-      throw new UserError('model-card', `${file}: ${messageOf(cause)}.`, 'Correct the card, or delete it.', { cause });
-    }
+  const file = cardFile(weightsFile);
+  const text = await readFile(file, 'utf8').catch(() => null);
+  if (text === null) return null;
+  try {
+    const card = JSON.parse(text);
+    if (typeof card === 'object' && card !== null && !Array.isArray(card)) return card;
+    throw new Error('it is not an object');
+  } catch (cause) {
+    throw new UserError('model-card', `${file}: ${messageOf(cause)}.`, 'Correct the card, or delete it.', { cause });
   }
-  return null;
 }
 
 const originDefaults: Omit<ModelOrigin, 'name'> = {
@@ -139,7 +141,7 @@ function inferCard(weights: Weights, weightsFile: string, overrides: CardOverrid
   const [A, conv] = [shapeOf('layers.0.1.A_log'), shapeOf('layers.0.1.conv1d.weight')];
   if (!first || !hidden || !classifier || !A || !conv) {
     const names = [...weights.keys()].slice(0, 3).join(', ');
-    const hint = `Write a card beside it: ${CARD_FILE} with its type (${Object.keys(modelKinds).join(', ')}) and sizes.`;
+    const hint = `Write a card beside it, ${basename(cardFile(weightsFile))}, with its type (${Object.keys(modelKinds).join(', ')}) and sizes.`;
     throw new UserError('model-card', `${weightsFile} is not a MambaMIL checkpoint (it has ${names}, …).`, hint);
   }
   const branches = weights.has('layers.0.1.A_b_log') ? 2 : 1;

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/kernels/device.ts';
+import { crossEntropy } from '../../src/kernels/loss.ts';
 import { Tape } from '../../src/kernels/tape.ts';
 import { openWasm } from '../../src/kernels/wasm/open-node.ts';
 import { checkConfig, createModel, createRandomModel, modelKinds } from '../../src/mil/create-model.ts';
@@ -102,6 +103,41 @@ describe('lbmamba', () => {
     const longer = createModel(device, mambaConfig({ K: 2, flip: 'none' }), weights, 'test');
     expect((await outputs(longer.model, features, OFFSETS)).logits).not.toEqual(a.logits);
     for (const { parameters } of [local, plain, longer]) parameters.close();
+  });
+});
+
+describe.each(['clam-sb', 'dsmil'] as const)('the training loss of %s', (type) => {
+  const labels = [0, 2, 1];
+  const config = configOf(type);
+  const weights = initialWeights(modelKinds[type].shapes(config), { seed: 6 });
+
+  const lossOf = async (data: Float32Array) => {
+    const { model, parameters } = createModel(device, config, weights, 'test');
+    parameters.clearGradients();
+    const tape = new Tape(device, { training: true, seed: 1 });
+    const bags = { features: tape.constant(data, [OFFSETS.at(-1)!, INPUT], true), offsets: OFFSETS };
+    const output = model.forward(tape, bags);
+    const loss = (await device.read(model.loss!(tape, bags, output, labels, {})))[0]!;
+    const apart = new Tape(device);
+    const bagLoss = (await device.read(crossEntropy(apart, output.logits, labels)))[0]!;
+    apart.close();
+    tape.backward();
+    const gradient = await device.read(tape.gradientOf(bags.features)!);
+    tape.close();
+    parameters.close();
+    return { loss, bagLoss, gradient };
+  };
+
+  it('has the bag loss in it, and a gradient that differences agree with', async () => {
+    const { loss, bagLoss, gradient } = await lossOf(features);
+    expect(loss).toBeGreaterThan((type === 'clam-sb' ? 0.7 : 0.5) * bagLoss);
+    const size = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
+    const strongest = [...gradient.keys()].sort((a, b) => Math.abs(gradient[b]!) - Math.abs(gradient[a]!));
+    for (const i of [...strongest.slice(0, 6), ...strongest.slice(100, 104)]) {
+      const moved = (by: number) => lossOf(features.map((value, at) => (at === i ? value + by : value)));
+      const difference = ((await moved(2e-3)).loss - (await moved(-2e-3)).loss) / 4e-3;
+      expect(Math.abs(difference - gradient[i]!), `feature ${i}`).toBeLessThan(0.03 * size + 1e-4);
+    }
   });
 });
 
