@@ -11,7 +11,7 @@ import type { BranchCarry } from '../kernels/mamba-branch.ts';
 import { layerNorm } from '../kernels/norm.ts';
 import { autoSegmentLength, Sequence } from '../kernels/sequence.ts';
 import { Tape } from '../kernels/tape.ts';
-import type { Tensor } from '../kernels/tensor.ts';
+import { type Tensor, tensor } from '../kernels/tensor.ts';
 import { type BlockWeights, blockPiece, hasSecondBranch } from './mamba-block.ts';
 import type { MambaLayer, MambaMil } from './mambamil.ts';
 import { openRowStore, type RowRun, type RowStore } from './row-store.ts';
@@ -64,7 +64,8 @@ class BagStream {
   readonly #K: number;
   readonly #sequences = new Map<number, Sequence>();
   readonly #stores: RowStore[] = [];
-  readonly #scores: Float32Array;
+  /** (rows), on the device until the end: nothing is read back between two pieces. */
+  readonly #scores: Tensor;
   readonly #pool: Tensor;
 
   constructor(
@@ -78,7 +79,7 @@ class BagStream {
     this.#K = type !== 'lbmamba' ? 0 : K === 'auto' ? autoSegmentLength(source.count) : K;
     const multiple = Math.max(1, this.#K);
     this.#chunk = Math.max(1, Math.round((options.chunk ?? CHUNK) / multiple)) * multiple;
-    this.#scores = new Float32Array(source.count);
+    this.#scores = this.#tape.create([source.count]);
     const start = new Float32Array(2 + width);
     start[0] = LOWEST;
     this.#pool = this.#tape.constant(start, [start.length]);
@@ -90,7 +91,7 @@ class BagStream {
     const [, total, ...sums] = await this.device.read(this.#pool);
     const pooled = Float32Array.from(sums, (sum) => sum / total!);
     const logits = this.model.classify(this.#tape, this.#tape.constant(pooled, [1, pooled.length]));
-    return { logits: await this.device.read(logits), scores: this.#scores, pooled };
+    return { logits: await this.device.read(logits), scores: await this.device.read(this.#scores), pooled };
   }
 
   async close(): Promise<void> {
@@ -110,7 +111,7 @@ class BagStream {
         layers.forEach((layer, i) => {
           h = this.#addBranch(h, layer, carries[i]!, reversed);
         });
-        if (index === passes.length - 1) await this.#poolRows(run, h);
+        if (index === passes.length - 1) this.#poolRows(run, h);
         else await store!.write([run], h);
         this.#tape.done(h);
       });
@@ -150,7 +151,7 @@ class BagStream {
           this.#tape.done(back);
         } else this.#tape.run('add', [h, left, h], [h.length, 1, 1]);
         this.#tape.done(left);
-        if (index === this.model.layers.length - 1) await this.#poolRows(run, h);
+        if (index === this.model.layers.length - 1) this.#poolRows(run, h);
         else await put(run, h);
         this.#tape.done(h);
       });
@@ -199,10 +200,11 @@ class BagStream {
     return sum;
   }
 
-  async #poolRows({ first, count }: RowRun, h: Tensor): Promise<void> {
+  #poolRows({ first, count }: RowRun, h: Tensor): void {
     const { instances, scores } = this.model.score(this.#tape, h);
     this.#tape.run('attentionPoolChunk', [instances, scores, this.#pool], [count, instances.shape[1]!]);
-    this.#scores.set(await this.device.read(scores), first);
+    const place = tensor(this.#scores.storage, first, [count]);
+    this.#tape.run('add', [scores, null, place], [count, 1, 0]);
     this.#tape.done(instances, scores);
   }
 
