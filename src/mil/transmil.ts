@@ -1,9 +1,7 @@
 /**
  * TransMIL (Shao et al. 2021): two Nyström attention layers over the instances and a class token, with depthwise convolutions
- * over the bag laid out as a square in between. The description in mambamil.md is followed; its parts are tested against
- * dense forms, there is no reference of the whole.
+ * over the bag laid out as a square in between. There is no golden data for it: it follows the description in mambamil.md.
  */
-
 import { conv2d } from '../kernels/conv2d.ts';
 import { add, dropout, multiply, scale, transpose } from '../kernels/elementwise.ts';
 import { concatRows, gatherRows } from '../kernels/gather.ts';

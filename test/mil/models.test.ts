@@ -11,6 +11,7 @@ import type { HostTensor } from '../../src/mil/safetensors.ts';
 import { pseudoInverse, reciprocalOfLargestColumnSum } from '../../src/mil/transmil.ts';
 import { expectGradients } from './gradients.ts';
 import { mambaConfig, randomNumbers, relativeError } from './small-models.ts';
+import { transmilLogits } from './transmil-reference.ts';
 
 const INPUT = 12;
 const OFFSETS = [0, 9, 10, 37];
@@ -142,6 +143,17 @@ describe.each(['clam-sb', 'dsmil'] as const)('the training loss of %s', (type) =
 });
 
 describe('transmil', () => {
+  it.each([1, 2, 5, 37, 60])('has the logits of the plain loops for a bag of %d', async (count) => {
+    const config = configOf('transmil');
+    const weights = initialWeights(modelKinds.transmil.shapes(config), { seed: 8 });
+    const { model, parameters } = createModel(device, config, weights, 'test');
+    const data = randomNumbers(count, count * INPUT);
+    const { logits } = await outputs(model, data, [0, count]);
+    const rows = Array.from({ length: count }, (_, i) => Array.from(data.subarray(i * INPUT, (i + 1) * INPUT)));
+    expect(relativeError(logits!, transmilLogits(rows, weights))).toBeLessThan(2e-5);
+    parameters.close();
+  });
+
   it('inverts softmax matrices: x z x = x', async () => {
     const m = 8;
     const x = Float32Array.from({ length: m * m }, (_, i) => (i % (m + 1) === 0 ? 0.65 : 0.05));
