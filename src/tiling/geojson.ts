@@ -1,7 +1,10 @@
-/** A mask as polygons in level-0 pixels, in the form that QuPath reads and writes. */
+/** A mask as polygons in level-0 pixels and back, in the form that QuPath reads and writes. */
+import { readFile } from 'node:fs/promises';
 import type { FeatureCollection, Polygon, Position } from 'geojson';
+import { messageOf, UserError } from '../errors.ts';
 import type { Mask } from './morphology.ts';
-import type { TissueMask } from './tissue.ts';
+import type { Slide } from './slide.ts';
+import { maskScale, type TissueMask, tissueMask } from './tissue.ts';
 
 /** What QuPath keeps with an annotation. */
 export interface AnnotationProperties {
@@ -32,6 +35,115 @@ export function toGeoJson(
       properties: { objectType: 'annotation', classification: { name: 'Tissue', color: [0, 160, 90] } },
     })),
   };
+}
+
+/**
+ * Reads polygons, drawn or edited by hand, as the mask of a slide: of the size and place of the one that `readTissue` gives.
+ * What is not an area (points, lines) is passed over.
+ *
+ * @throws UserError `missing-file`, or `bad-geojson` if the file is none or holds no area on the slide.
+ */
+export async function readGeoJson(
+  path: string,
+  slide: Pick<Slide, 'levels' | 'scale' | 'source'>,
+): Promise<TissueMask> {
+  const text = await readFile(path, 'utf8').catch((cause) => {
+    throw new UserError('missing-file', `${path} cannot be read: ${messageOf(cause)}.`, 'Check the path.', { cause });
+  });
+  let polygons: Position[][][];
+  try {
+    polygons = polygonsOf(JSON.parse(text), 0);
+  } catch (cause) {
+    throw new UserError(
+      'bad-geojson',
+      `${path} is no GeoJSON: ${messageOf(cause)}.`,
+      'Export the areas from QuPath as GeoJSON.',
+      { cause },
+    );
+  }
+  const mask = maskOfPolygons(polygons, slide);
+  if (!mask.data.includes(1)) {
+    throw new UserError(
+      'bad-geojson',
+      `${path} has no area on ${slide.source} (${slide.levels[0]!.width} x ${slide.levels[0]!.height} pixels).`,
+      'Check that it belongs to this slide and is in pixels of full resolution.',
+    );
+  }
+  return mask;
+}
+
+/** The pixels whose middle lies inside one of the polygons. */
+export function maskOfPolygons(polygons: readonly Position[][][], slide: Pick<Slide, 'levels' | 'scale'>): TissueMask {
+  const scale = maskScale(slide);
+  const width = Math.ceil(slide.levels[0]!.width / scale);
+  const height = Math.ceil(slide.levels[0]!.height / scale);
+  const data = new Uint8Array(width * height);
+  for (const rings of polygons) fillPolygon(rings, scale, { width, height, data });
+  const pixelUm2 = slide.scale.mpp === null ? null : (scale * slide.scale.mpp) ** 2;
+  return tissueMask({ width, height, data }, scale, pixelUm2);
+}
+
+/** Row by row, between every second crossing of a line through the pixels' middles. */
+function fillPolygon(rings: readonly Position[][], scale: number, { width, height, data }: Mask): void {
+  const crossings = new Map<number, number[]>();
+  for (const ring of rings) {
+    for (let i = 0; i < ring.length; i++) {
+      const [ax, ay] = ring[i]!.map((value) => value / scale) as [number, number];
+      const [bx, by] = ring[(i + 1) % ring.length]!.map((value) => value / scale) as [number, number];
+      const last = Math.min(height - 1, Math.ceil(Math.max(ay, by) - 0.5) - 1);
+      for (let row = Math.max(0, Math.ceil(Math.min(ay, by) - 0.5)); row <= last; row++) {
+        const x = ax + ((row + 0.5 - ay) / (by - ay)) * (bx - ax);
+        const found = crossings.get(row);
+        if (found) found.push(x);
+        else crossings.set(row, [x]);
+      }
+    }
+  }
+  for (const [row, xs] of crossings) {
+    xs.sort((a, b) => a - b);
+    for (let i = 0; i + 1 < xs.length; i += 2) {
+      const from = Math.max(0, Math.ceil(xs[i]! - 0.5));
+      const to = Math.min(width, Math.ceil(xs[i + 1]! - 0.5));
+      if (to > from) data.fill(1, row * width + from, row * width + to);
+    }
+  }
+}
+
+const maxDepth = 32;
+
+/** The polygons of a collection, a feature, a geometry, or a list of them. */
+function polygonsOf(value: unknown, depth: number): Position[][][] {
+  if (depth > maxDepth) throw new Error('it is nested too deeply');
+  if (Array.isArray(value)) return value.flatMap((one) => polygonsOf(one, depth + 1));
+  if (typeof value !== 'object' || value === null) throw new Error('it holds something else than features');
+  const { type, features, geometry, geometries, coordinates } = value as Record<string, unknown>;
+  switch (type) {
+    case 'FeatureCollection':
+      return polygonsOf(features, depth + 1);
+    case 'Feature':
+      return geometry === null ? [] : polygonsOf(geometry, depth + 1);
+    case 'GeometryCollection':
+      return polygonsOf(geometries, depth + 1);
+    case 'Polygon':
+      return [checkedRings(coordinates)];
+    case 'MultiPolygon':
+      if (!Array.isArray(coordinates)) throw new Error('a polygon has no coordinates');
+      return coordinates.map(checkedRings);
+    case 'Point':
+    case 'MultiPoint':
+    case 'LineString':
+    case 'MultiLineString':
+      return [];
+    default:
+      throw new Error(`it holds a "${type}"`);
+  }
+}
+
+function checkedRings(value: unknown): Position[][] {
+  const isPosition = (one: unknown) => Array.isArray(one) && one.length >= 2 && one.every(Number.isFinite);
+  const isRing = (one: unknown) => Array.isArray(one) && one.length >= 3 && one.every(isPosition);
+  if (!Array.isArray(value) || !value.every(isRing)) throw new Error('a polygon has damaged coordinates');
+  return value;
 }
 
 /** A closed line along pixel edges: the last point is the first. */

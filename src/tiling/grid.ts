@@ -1,5 +1,6 @@
 /** Which squares of a slide become patches: pure arithmetic on coordinates and a mask, no pixels. */
 import { UserError } from '../errors.ts';
+import { createRandom, shuffle } from '../random.ts';
 import type { Level0Px, Mpp } from '../units.ts';
 import type { Slide } from './slide.ts';
 import type { TissueMask } from './tissue.ts';
@@ -14,9 +15,17 @@ export interface GridOptions {
    * at a straight edge, and is more than the mask's margin alone can fill.
    */
   readonly minTissue?: number;
+  /** From one patch to the next, in pixels of the patches: less than `patchPx` makes them overlap. `patchPx` if not said. */
+  readonly stridePx?: number;
+  /** At most so many patches, chosen at random by `seed` from those with enough tissue; their order stays. */
+  readonly maximum?: number;
+  readonly seed?: number;
 }
 
-export const gridDefaults = { patchPx: 256, mpp: 0.5, minTissue: 0.25 } as const;
+export const gridDefaults = { patchPx: 256, mpp: 0.5, minTissue: 0.25, seed: 0 } as const;
+
+/** An order that patches can be listed in; `window-W` goes through windows of W x W patches. */
+export type GridOrder = 'row-major' | 'column-major' | 'snake' | 'hilbert' | `window-${number}`;
 
 export interface PatchGrid {
   readonly count: number;
@@ -29,8 +38,10 @@ export interface PatchGrid {
   readonly patchPx: number;
   /** Micrometres per pixel of the patches, null if the scale of the slide is unknown. */
   readonly mpp: Mpp | null;
-  /** Left to right, then top to bottom. */
-  readonly order: 'row-major';
+  /** From one patch to the next on the slide. */
+  readonly level0Stride: Level0Px;
+  /** As made: left to right, then top to bottom. */
+  readonly order: GridOrder;
 }
 
 /**
@@ -44,11 +55,14 @@ export function createGrid(
   tissue: TissueMask | null,
   options: GridOptions = {},
 ): PatchGrid {
-  const { patchPx, mpp, minTissue } = { ...gridDefaults, ...options };
+  const { patchPx, mpp, minTissue, maximum, seed } = { ...gridDefaults, ...options };
+  const stridePx = options.stridePx ?? patchPx;
+  checkOptions(patchPx, stridePx, maximum);
   const { width, height } = slide.levels[0]!;
   const level0Side = patchPx * level0PerPatchPixel(slide, mpp);
-  const columns = tilesAlong(width, level0Side);
-  const rows = tilesAlong(height, level0Side);
+  const level0Stride = (level0Side * stridePx) / patchPx;
+  const columns = placesAlong(width, level0Side, level0Stride);
+  const rows = placesAlong(height, level0Side, level0Stride);
   const share = tissue
     ? tissueShare(tissue, level0Side)
     : (x: number, y: number) => insideShare(x, y, level0Side, width, height);
@@ -56,23 +70,69 @@ export function createGrid(
   const shares: number[] = [];
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const x = Math.round(column * level0Side);
-      const y = Math.round(row * level0Side);
+      const x = Math.round(column * level0Stride);
+      const y = Math.round(row * level0Stride);
       const found = share(x, y);
       if (found < minTissue - 1e-9) continue;
       coords.push(x, y);
       shares.push(found);
     }
   }
-  return {
+  const grid: PatchGrid = {
     count: shares.length,
     coords: Int32Array.from(coords),
     tissue: Float32Array.from(shares),
     level0Side,
+    level0Stride,
     patchPx,
     mpp: mpp ?? slide.scale.mpp,
     order: 'row-major',
   };
+  return maximum === undefined || maximum >= grid.count ? grid : pick(grid, chosen(grid.count, maximum, seed));
+}
+
+/** Which row and column of the grid each patch lies in: count x 2, row before column. */
+export function cellsOf({ count, coords, level0Stride }: PatchGrid): Int32Array {
+  return Int32Array.from({ length: count * 2 }, (_, i) => Math.round(coords[i ^ 1]! / level0Stride));
+}
+
+/**
+ * The same patches in another order.
+ * @param permutation index of the patch that comes i-th, each once; out of `cellsOf`.
+ */
+export function reorderGrid(grid: PatchGrid, permutation: Int32Array, order: GridOrder): PatchGrid {
+  if (permutation.length !== grid.count || new Set(permutation).size !== grid.count) {
+    throw new RangeError(`an order of ${permutation.length} patches for a grid of ${grid.count}`);
+  }
+  return { ...pick(grid, permutation), order };
+}
+
+function pick(grid: PatchGrid, indices: Int32Array): PatchGrid {
+  return {
+    ...grid,
+    count: indices.length,
+    coords: Int32Array.from({ length: indices.length * 2 }, (_, i) => grid.coords[indices[i >> 1]! * 2 + (i & 1)]!),
+    tissue: Float32Array.from(indices, (index) => grid.tissue[index]!),
+  };
+}
+
+/** So many of the first `count` numbers, in order. */
+function chosen(count: number, maximum: number, seed: number): Int32Array {
+  const all = Array.from({ length: count }, (_, i) => i);
+  return Int32Array.from(shuffle(createRandom(seed), all).slice(0, maximum)).sort();
+}
+
+function checkOptions(patchPx: number, stridePx: number, maximum: number | undefined): void {
+  const wrong = (
+    [
+      ['patch size', patchPx, patchPx > 0],
+      ['stride', stridePx, stridePx > 0],
+      ['maximum', maximum, maximum === undefined || maximum >= 0],
+    ] as const
+  ).find(([, , right]) => !right);
+  if (wrong) {
+    throw new UserError('bad-grid', `${wrong[1]} is no ${wrong[0]} of a grid.`, 'Give a whole number above 0.');
+  }
 }
 
 function level0PerPatchPixel(slide: Pick<Slide, 'source' | 'scale'>, mpp: Mpp | null): number {
@@ -85,9 +145,11 @@ function level0PerPatchPixel(slide: Pick<Slide, 'source' | 'scale'>, mpp: Mpp | 
   );
 }
 
-/** How many patches cover a side; one that would begin on its last half pixel is not made. */
-function tilesAlong(length: number, side: number): number {
-  return Math.max(1, Math.ceil((length - 0.5) / side));
+/** How many patches cover a side; one that would begin on its last half pixel is not made, nor one that only repeats. */
+function placesAlong(length: number, side: number, stride: number): number {
+  const begun = Math.ceil((length - 0.5) / stride);
+  const needed = Math.ceil((length - 0.5 - side) / stride) + 1;
+  return Math.max(1, Math.min(begun, Math.max(1, needed)));
 }
 
 /** Share of a patch that lies on the slide. */

@@ -34,6 +34,11 @@ export function invert({ width, height, data }: Mask): Mask {
   return { width, height, data: data.map((value) => 1 - value) };
 }
 
+/** What is set in both of two masks of one size. */
+export function intersect({ width, height, data }: Mask, other: Mask): Mask {
+  return { width, height, data: data.map((value, i) => value & other.data[i]!) };
+}
+
 /** Without the connected pieces (side by side, not corner to corner) of fewer than `area` pixels. */
 export function removeSmall({ width, height, data }: Mask, area: number): Mask {
   const kept = data.slice();

@@ -4,9 +4,10 @@
  * Brightfield (H&E, IHC): the difference is optical density and colour against the slide's own white.
  * Dark background (fluorescence): the difference is brightness.
  */
-import type { Mpp } from '../units.ts';
-import { dilate, fillSmall, type Mask, removeSmall } from './morphology.ts';
+import type { Micrometres, Mpp } from '../units.ts';
+import { dilate, fillSmall, intersect, invert, type Mask, removeSmall } from './morphology.ts';
 import { maxOverviewPixels, type Overview, readOverview } from './overview.ts';
+import { penMask } from './pen.ts';
 import type { RgbImage, Slide } from './slide.ts';
 
 export interface TissueMask extends Mask {
@@ -16,39 +17,77 @@ export interface TissueMask extends Mask {
   readonly areaUm2: number | null;
 }
 
+export interface TissueOptions {
+  /** Tissue is grown by this much, so that its rim is not lost to the threshold. */
+  readonly marginUm?: Micrometres;
+  /** Smaller pieces, margin included, are dust. */
+  readonly fragmentUm2?: number;
+  /** Smaller gaps inside tissue are part of it: vessels, lumina, tears. */
+  readonly holeUm2?: number;
+  /** Whether pen marks count as tissue. */
+  readonly keepPen?: boolean;
+}
+
+export const tissueDefaults = { marginUm: 25, fragmentUm2: 5_000, holeUm2: 50_000, keepPen: false } as const;
+
 /** Micrometres per pixel of the mask. */
 const maskMpp = 8;
-/** Tissue is grown by this much, so that its rim is not lost to the threshold. */
-const marginUm = 25;
-/** Smaller pieces, margin included, are dust. */
-const fragmentUm2 = 5_000;
-/** Smaller gaps inside tissue are part of it: vessels, lumina, tears. */
-const holeUm2 = 50_000;
+/** Less ink in one piece is no pen mark. */
+const penUm2 = 6_000;
+/** How far a pen mark reaches beyond its full strokes. */
+const penReachUm = 60;
+/** The pale rim of a pen mark. */
+const penRimUm = 20;
 /** Taken for a slide that does not say. */
 const assumedMpp: Mpp = 0.5;
 /** A picture this small without a scale is a thumbnail or a field of view, not a scan. */
 const thumbnailPx = 1024;
 
 /** Finds the tissue of a slide. Without a scale, 0.5 um/px is assumed for scans, 4 um/px for small pictures. */
-export async function readTissue(slide: Slide, signal?: AbortSignal): Promise<TissueMask> {
+export async function readTissue(slide: Slide, signal?: AbortSignal, options: TissueOptions = {}): Promise<TissueMask> {
+  const overview = await readOverview(slide, maskScale(slide), signal);
+  return tissueOf(overview, maskMppOf(slide), slide.scale.mpp !== null, options);
+}
+
+/** Level-0 pixels per pixel of a slide's masks. */
+export function maskScale(slide: Pick<Slide, 'levels' | 'scale'>): number {
   const { width, height } = slide.levels[0]!;
-  const mpp = slide.scale.mpp ?? (Math.max(width, height) <= thumbnailPx ? maskMpp / 2 : assumedMpp);
   // A coarsely scanned slide may be so large that its mask must be coarser than that.
   const least = Math.sqrt((width * height * 1.01) / maxOverviewPixels);
-  const overview = await readOverview(slide, Math.max(maskMpp / mpp, least), signal);
-  return tissueOf(overview, mpp, slide.scale.mpp !== null);
+  return Math.max(1, maskMpp / maskMppOf(slide), least);
+}
+
+/** Micrometres per level-0 pixel, an assumption if the slide does not say. */
+function maskMppOf({ levels, scale }: Pick<Slide, 'levels' | 'scale'>): Mpp {
+  const { width, height } = levels[0]!;
+  return scale.mpp ?? (Math.max(width, height) <= thumbnailPx ? maskMpp / 2 : assumedMpp);
 }
 
 /** @param mpp micrometres per level-0 pixel @param known false if `mpp` is an assumption */
-export function tissueOf(overview: Overview, mpp: Mpp, known = true): TissueMask {
+export function tissueOf(overview: Overview, mpp: Mpp, known = true, options: TissueOptions = {}): TissueMask {
+  const { marginUm, fragmentUm2, holeUm2, keepPen } = { ...tissueDefaults, ...options };
   const pixelUm = overview.level0PerPixel * mpp;
   const pixelUm2 = pixelUm * pixelUm;
-  const stained = threshold(overview);
+  const pen =
+    keepPen || isDark(overview)
+      ? null
+      : dilate(penMask(overview, penUm2 / pixelUm2, penReachUm / pixelUm), penRimUm / pixelUm);
+  const stained = withoutPen(threshold(overview), pen);
   const grown = dilate(removeSmall(stained, 3), marginUm / pixelUm);
-  const mask = removeSmall(fillSmall(grown, holeUm2 / pixelUm2), fragmentUm2 / pixelUm2);
+  // Once more: neither margin nor filled gaps bring a mark back.
+  const mask = removeSmall(withoutPen(fillSmall(grown, holeUm2 / pixelUm2), pen), fragmentUm2 / pixelUm2);
+  return tissueMask(mask, overview.level0PerPixel, known ? pixelUm2 : null);
+}
+
+/** A mask with the area it covers. @param pixelUm2 area of one of its pixels, null if the scale is unknown */
+export function tissueMask(mask: Mask, level0PerPixel: number, pixelUm2: number | null): TissueMask {
   let count = 0;
   for (const value of mask.data) count += value;
-  return { ...mask, level0PerPixel: overview.level0PerPixel, areaUm2: known ? count * pixelUm2 : null };
+  return { ...mask, level0PerPixel, areaUm2: pixelUm2 === null ? null : count * pixelUm2 };
+}
+
+function withoutPen(mask: Mask, pen: Mask | null): Mask {
+  return pen ? intersect(mask, invert(pen)) : mask;
 }
 
 /** Pixels on the far side of Otsu's threshold of the difference from the background. */

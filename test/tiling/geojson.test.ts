@@ -1,7 +1,12 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { outlines, toGeoJson } from '../../src/tiling/geojson.ts';
+import { outlines, readGeoJson, toGeoJson } from '../../src/tiling/geojson.ts';
 import type { Mask } from '../../src/tiling/morphology.ts';
+import { temporaryFolder } from './pictures.ts';
+
+const folder = await temporaryFolder();
 
 const masks = fc
   .integer({ min: 1, max: 12 })
@@ -101,5 +106,73 @@ describe('toGeoJson', () => {
     expect(
       toGeoJson({ ...mask, data: new Uint8Array(width * height) }, { width: 3200, height: 2400 }).features,
     ).toEqual([]);
+  });
+});
+
+describe('readGeoJson', () => {
+  const slide = {
+    source: 'a.svs',
+    levels: [{ width: 3190, height: 2395, downsample: 1, tileWidth: 256, tileHeight: 256 }],
+    scale: { mpp: 0.5, source: 'file' as const },
+  };
+
+  it('gives back the mask that was written, to the pixel that outlines are simplified by', async () => {
+    const width = 200;
+    const height = 150;
+    const data = Uint8Array.from({ length: width * height }, (_, i) => {
+      const distance = Math.hypot((i % width) - 100, Math.floor(i / width) - 75);
+      return distance < 60 && distance > 25 ? 1 : 0;
+    });
+    const path = join(folder, 'tissue.geojson');
+    await writeFile(
+      path,
+      JSON.stringify(toGeoJson({ width, height, data, level0PerPixel: 16, areaUm2: null }, slide.levels[0]!)),
+    );
+    const mask = await readGeoJson(path, slide);
+    expect(mask).toMatchObject({ width, height, level0PerPixel: 16 });
+    const area = data.reduce((sum, value) => sum + value, 0);
+    const differing = data.filter((value, i) => value !== mask.data[i]).length;
+    expect(differing / area).toBeLessThan(0.03);
+    expect(mask.areaUm2! / (area * 64)).toBeCloseTo(1, 1);
+  });
+
+  it('reads whatever QuPath exports: a list, one feature, several polygons, other shapes beside', async () => {
+    const square = (x: number) => [
+      [
+        [x, 0],
+        [x + 160, 0],
+        [x + 160, 160],
+        [x, 160],
+        [x, 0],
+      ],
+    ];
+    const count = async (value: unknown) => {
+      const path = join(folder, 'areas.geojson');
+      await writeFile(path, JSON.stringify(value));
+      return (await readGeoJson(path, slide)).data.reduce((sum, bit) => sum + bit, 0);
+    };
+    const feature = (geometry: unknown) => ({ type: 'Feature', properties: {}, geometry });
+    expect(await count(feature({ type: 'Polygon', coordinates: square(0) }))).toBe(100);
+    expect(await count([feature({ type: 'MultiPolygon', coordinates: [square(0), square(320)] })])).toBe(200);
+    expect(
+      await count({
+        type: 'FeatureCollection',
+        features: [
+          feature({ type: 'Point', coordinates: [1, 2] }),
+          feature({ type: 'Polygon', coordinates: square(-80) }),
+        ],
+      }),
+    ).toBe(50);
+  });
+
+  it.each([
+    ['no JSON', '{', 'bad-geojson'],
+    ['no GeoJSON', '{"type":"Cat"}', 'bad-geojson'],
+    ['damaged coordinates', '{"type":"Polygon","coordinates":[[[0,0],[1,null],[2,2]]]}', 'bad-geojson'],
+    ['nothing on the slide', '{"type":"Polygon","coordinates":[[[9000,0],[9900,0],[9900,900]]]}', 'bad-geojson'],
+  ])('%s is refused with the name of the file', async (name, text, code) => {
+    const path = join(folder, `${name}.geojson`);
+    await writeFile(path, text);
+    await expect(readGeoJson(path, slide)).rejects.toMatchObject({ code, problem: expect.stringContaining(path) });
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createGrid } from '../../src/tiling/grid.ts';
+import { cellsOf, createGrid, reorderGrid } from '../../src/tiling/grid.ts';
 import type { TissueMask } from '../../src/tiling/tissue.ts';
 
 function slideOf(width: number, height: number, mpp: number | null) {
@@ -74,5 +74,53 @@ describe('createGrid', () => {
       level0Side: 256,
       count: 16,
     });
+  });
+
+  it('with a stride covers the slide with that overlap, and makes none that only repeats', () => {
+    fc.assert(
+      fc.property(
+        sides,
+        fc.integer({ min: 16, max: 300 }),
+        fc.integer({ min: 1, max: 300 }),
+        (side, patchPx, stridePx) => {
+          const grid = createGrid(slideOf(side, 10, 0.5), null, { patchPx, stridePx, minTissue: 0 });
+          const xs = [...grid.coords.filter((_, i) => i % 2 === 0)];
+          expect(xs).toEqual(xs.map((_, i) => i * stridePx));
+          // Only a stride longer than a patch leaves gaps.
+          if (stridePx <= patchPx) expect(xs.at(-1)! + patchPx).toBeGreaterThanOrEqual(side);
+          if (xs.length > 1) expect(xs.at(-2)! + patchPx).toBeLessThan(side);
+        },
+      ),
+      { numRuns: 100, seed: 2 },
+    );
+  });
+
+  it('takes a maximum by the seed, in order', () => {
+    const slide = slideOf(5000, 5000, 0.5);
+    const all = createGrid(slide, null, { minTissue: 0 });
+    const some = (seed: number) => createGrid(slide, null, { minTissue: 0, maximum: 50, seed });
+    expect(some(1).count).toBe(50);
+    expect(some(1)).toEqual(some(1));
+    expect(some(1).coords).not.toEqual(some(2).coords);
+    const places = new Set(Array.from({ length: all.count }, (_, i) => all.coords.subarray(i * 2, i * 2 + 2).join()));
+    const keys = Array.from({ length: 50 }, (_, i) => some(1).coords.subarray(i * 2, i * 2 + 2));
+    expect(keys.every((key) => places.has(key.join()))).toBe(true);
+    const ranks = keys.map(([x, y]) => y! * 10_000 + x!);
+    expect(ranks).toEqual(ranks.toSorted((a, b) => a - b));
+    expect(createGrid(slide, null, { minTissue: 0, maximum: 10_000 })).toEqual(all);
+    expect(() => createGrid(slide, null, { stridePx: 0 })).toThrow(expect.objectContaining({ code: 'bad-grid' }));
+  });
+
+  it('is put into another order by the cells of its patches', () => {
+    const grid = createGrid(slideOf(700, 500, 0.47), null, { minTissue: 0 });
+    expect([...cellsOf(grid)]).toEqual([0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 2, 0, 2, 1, 2, 2].slice(0, grid.count * 2));
+    const reversed = reorderGrid(
+      grid,
+      Int32Array.from({ length: grid.count }, (_, i) => grid.count - 1 - i),
+      'snake',
+    );
+    expect(reversed.order).toBe('snake');
+    expect([...cellsOf(reversed).subarray(-2)]).toEqual([0, 0]);
+    expect(() => reorderGrid(grid, new Int32Array(grid.count), 'snake')).toThrow(RangeError);
   });
 });

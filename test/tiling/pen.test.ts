@@ -1,0 +1,89 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { patchQuality } from '../../src/tiling/patch-quality.ts';
+import { penColourOf, penMask } from '../../src/tiling/pen.ts';
+import { tissueOf } from '../../src/tiling/tissue.ts';
+import { createPicture, dataFolder } from './pictures.ts';
+
+const masks = join(dataFolder, 'masks');
+
+async function readRgb(path: string) {
+  const { data, info } = await sharp(path).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, data: new Uint8Array(data) };
+}
+
+async function readMask(path: string): Promise<Uint8Array> {
+  return (await sharp(path).greyscale().raw().toBuffer()).map((value) => (value > 127 ? 1 : 0));
+}
+
+function recallAndPrecision(found: Uint8Array, truth: Uint8Array) {
+  let both = 0;
+  let foundCount = 0;
+  let trueCount = 0;
+  for (let i = 0; i < truth.length; i++) {
+    both += found[i]! & truth[i]!;
+    foundCount += found[i]!;
+    trueCount += truth[i]!;
+  }
+  return { recall: both / trueCount, precision: both / foundCount };
+}
+
+describe.skipIf(!existsSync(masks))(`pen marks of real slides (skipped if ${masks} is missing)`, () => {
+  it.each(['green', 'red'])('%s: found where they were drawn around by hand, and no tissue', async (colour) => {
+    const image = await readRgb(join(masks, `histoqc-pen_${colour}.png`));
+    const truth = await readMask(join(masks, `histoqc-pen_${colour}_mask.png`));
+    // The drawing is of one colour; other ink on the slide is not in it.
+    const ofColour = penMask(image, 100, 8).data.map((ink, i) => {
+      const [red, green, blue] = image.data.subarray(i * 3, i * 3 + 3) as unknown as [number, number, number];
+      return ink === 1 && penColourOf(red, green, blue) === colour ? 1 : 0;
+    });
+    const { recall, precision } = recallAndPrecision(ofColour, truth);
+    const tissue = tissueOf({ ...image, level0PerPixel: 1 }, 8, false);
+    const covered = recallAndPrecision(tissue.data, truth).recall;
+    expect(recall).toBeGreaterThan(0.85);
+    expect(precision).toBeGreaterThan(0.85);
+    expect(covered).toBeLessThan(0.1);
+  });
+});
+
+describe('penColourOf', () => {
+  it.each([
+    [200, 30, 50, 'red'],
+    [60, 150, 130, 'green'],
+    [20, 50, 180, 'blue'],
+    [40, 40, 45, 'black'],
+    [215, 160, 195, null],
+    [110, 70, 150, null],
+    [245, 245, 245, null],
+    [150, 110, 80, null],
+  ] as const)('%i, %i, %i is %s', (red, green, blue, colour) => {
+    expect(penColourOf(red, green, blue)).toBe(colour);
+  });
+});
+
+describe('patchQuality', () => {
+  const size = 128;
+  const raw = { width: size, height: size, channels: 3 } as const;
+
+  it('focus falls with blur', async () => {
+    const { data } = createPicture(size, size);
+    const values = [patchQuality(data, size).focus];
+    for (const sigma of [0.6, 1.2, 2.4]) {
+      values.push(patchQuality(new Uint8Array(await sharp(data, { raw }).blur(sigma).raw().toBuffer()), size).focus);
+    }
+    values.slice(1).forEach((value, i) => {
+      expect(value).toBeLessThan(values[i]! / 2);
+    });
+  });
+
+  it('counts ink by colour, and saturation', () => {
+    const data = new Uint8Array(size * size * 3).fill(240);
+    for (let i = 0; i < (size * size) / 4; i++) data.set([60, 150, 130], i * 3);
+    const { ink, saturation, focus } = patchQuality(data, size);
+    expect(ink).toEqual({ red: 0, green: 0.25, blue: 0, black: 0 });
+    expect(saturation).toBeCloseTo(0.25 * (90 / 150), 6);
+    expect(focus).toBeGreaterThan(0);
+  });
+});
