@@ -68,10 +68,9 @@ export async function findPeer(folder: string, signal?: AbortSignal): Promise<Pe
         const file = join(scratch, 'bags.csv');
         await writeFile(file, bagTable(bagSizes, input));
         // Half of the bags are a fold's training set: twice the epochs give the same number of steps.
-        const args = [file, '--type', PEER_TYPE[type], '--folds', '2', '--epochs', `${2 * epochs}`];
-        const found = await run<{ bag_steps_per_s: number }>('torch_train_bags.py', args, {
-          OPENBLAS_NUM_THREADS: '1',
-        });
+        const options = flags({ type: PEER_TYPE[type], folds: 2, epochs: 2 * epochs, 'd-model': width, dropout });
+        const oneThread = { OPENBLAS_NUM_THREADS: '1' };
+        const found = await run<{ bag_steps_per_s: number }>('torch_train_bags.py', [file, ...options], oneThread);
         return found.bag_steps_per_s;
       } finally {
         await rm(scratch, { recursive: true });
