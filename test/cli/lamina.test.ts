@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { lamina } from './spawn.ts';
 
+const COMMANDS = ['info', 'tile', 'extract', 'run', 'view', 'demo', 'doctor', 'bench'];
+
 describe('lamina', () => {
   it('says its version, the one of package.json', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -11,12 +13,11 @@ describe('lamina', () => {
   it('lists its commands and exit codes', async () => {
     const { code, stdout } = await lamina('--help');
     expect(code).toBe(0);
-    for (const command of ['info', 'tile', 'extract', 'run', 'view', 'demo', 'doctor'])
-      expect(stdout).toContain(`  ${command} `);
+    for (const command of COMMANDS) expect(stdout).toContain(`  ${command} `);
     expect(stdout).toContain('130 interrupted');
   });
 
-  it.each(['info', 'tile', 'extract', 'run', 'view', 'demo', 'doctor'])('explains %s', async (command) => {
+  it.each(COMMANDS)('explains %s', async (command) => {
     const { code, stdout, stderr } = await lamina(command, '--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain(`Usage: lamina ${command}`);
