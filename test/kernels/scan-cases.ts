@@ -122,13 +122,13 @@ export function runScan(device: Device, c: ScanCase): Promise<Outputs> {
   return runKernel(device, 'selectiveScan', { ...views(c), ...outputs }, params(c));
 }
 
-/** All gradients; what is added to starts at `start`. */
+/** All gradients, and what the forward pass gave; what is added to starts at `start`. */
 export async function runScanBackward(device: Device, c: ScanCase, dy: Float32Array, start = 0): Promise<Outputs> {
   const { D, L, N, skip, z, deltaBias } = c.arguments;
-  const { carries } = await runScan(device, { ...c, arguments: { ...c.arguments, stateIn: null } });
+  const forward = await runScan(device, { ...c, arguments: { ...c.arguments, stateIn: null } });
   const added = (n: number) => new Float32Array(n).fill(start);
   const outputs = {
-    carries: carries!,
+    carries: forward.carries!,
     dy,
     du: new Float32Array(D * L),
     ddelta: new Float32Array(D * L),
@@ -139,5 +139,5 @@ export async function runScanBackward(device: Device, c: ScanCase, dy: Float32Ar
     dz: z && new Float32Array(D * L),
     ddeltaBias: deltaBias && added(D),
   };
-  return runKernel(device, 'selectiveScanBackward', { ...views(c), ...outputs }, params(c));
+  return { ...forward, ...(await runKernel(device, 'selectiveScanBackward', { ...views(c), ...outputs }, params(c))) };
 }

@@ -102,6 +102,7 @@ export class WebGpuDevice implements Device {
       usage: BUFFER_USAGE.uniform | BUFFER_USAGE.copyDst,
     });
     gpu.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
       this.#fail((event as GPUUncapturedErrorEvent).error);
     });
     gpu.lost.then((info) => {
@@ -313,7 +314,8 @@ export class WebGpuDevice implements Device {
     const check = this.#gpu
       .popErrorScope()
       .then(async (error) => {
-        if (error) this.#failure ??= new Error(await describe(shader.name, module, code, error));
+        // The cause of whatever failed with this pipeline in the meantime.
+        if (error) this.#failure = new Error(await describe(shader.name, module, code, error));
       })
       .catch(() => undefined)
       .finally(() => this.#compiling.delete(check));

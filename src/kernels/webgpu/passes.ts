@@ -33,7 +33,7 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
     {
       shader: 'dropout',
       views,
-      params: { ...params, threshold: Math.min(2 ** 32 - 1, Math.floor(params.p * 2 ** 32)) },
+      params: { ...params, threshold: Math.min(2 ** 32 - 1, Math.floor(Math.fround(params.p) * 2 ** 32)) },
       groups: strided(params.n),
     },
   ],
@@ -237,13 +237,15 @@ function* matmul({ views, params, gpu, scratch }: Call<'matmul'>): Iterable<Pass
     yield { shader: 'matmulThin', views, params, constants, groups: flat(m * n) };
     return;
   }
+  // The largest blocks that still give every core of a large GPU one.
   const blocks = (size: number) => Math.ceil(m / size) * Math.ceil(n / size);
-  const Q = blocks(128) >= 256 ? 2 : 1;
-  const DEPTH = 16 / Q;
-  const groups = [Math.ceil(n / (64 * Q)), Math.ceil(m / (64 * Q))] as const;
-  const shape = { TRANS_A: transA === 1, TRANS_B: transB === 1, Q, DEPTH };
+  const [S, Q] = blocks(128) >= 256 ? [16, 2] : blocks(64) >= 64 ? [16, 1] : [8, 1];
+  const size = 4 * S * Q;
+  const DEPTH = S / Q;
+  const groups = [Math.ceil(n / size), Math.ceil(m / size)] as const;
+  const shape = { TRANS_A: transA === 1, TRANS_B: transB === 1, S, Q };
   // Few blocks and a long k (gradients of weights): several workgroups share a block, each with a part of k.
-  const parts = blocks(64) >= 128 ? 1 : Math.min(Math.ceil(256 / blocks(64)), Math.floor(k / 512));
+  const parts = blocks(size) >= 128 ? 1 : Math.min(Math.ceil(256 / blocks(size)), Math.floor(k / 512));
   if (parts <= 1 || parts * m * n * 4 > gpu.maxBinding) {
     yield { shader: 'matmul', views, params: { ...params, depth: k }, constants: { ...shape, ...constants }, groups };
     return;

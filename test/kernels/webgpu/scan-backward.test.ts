@@ -46,7 +46,11 @@ describe.skipIf(withoutSwiftShader).each(Object.entries(variants))('scan backwar
   });
   afterAll(() => device.close());
 
-  it.each(Object.entries(shapes))('%s', { timeout: 120_000 }, async (_, options) => {
+  // The usual number of buffers only changes where things lie: one shape will do.
+  const those = Object.entries(shapes).filter(
+    ([name]) => restrict?.limits.maxStorageBuffersPerShaderStage !== 10 || /packed/.test(name),
+  );
+  it.each(those)('%s', { timeout: 120_000 }, async (_, options) => {
     const c = randomScan(options);
     const dy = randomArray(99, c.arguments.D * c.arguments.L);
     const wanted = scanBackward(c.arguments, dy);
@@ -72,7 +76,7 @@ describe.skipIf(withoutSwiftShader).each(Object.entries(variants))('scan backwar
 });
 
 describe.skipIf(withoutSwiftShader ?? withoutGolden)(
-  `scan backward in WGSL on golden data ${withoutSwiftShader ?? withoutGolden ?? ''}`,
+  `scan and its backward in WGSL on golden data ${withoutSwiftShader ?? withoutGolden ?? ''}`,
   () => {
     let device: WebGpuDevice;
     beforeAll(async () => {

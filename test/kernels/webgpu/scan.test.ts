@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
-import { expectGolden, goldenCases, withoutGolden } from '../golden-cases.ts';
 import { scan } from '../reference/scan.ts';
 import { expectClose } from '../run-kernel.ts';
-import { goldenScan, randomScan, runScan, type ScanOptions, sideBySide } from '../scan-cases.ts';
+import { randomScan, runScan, type ScanOptions } from '../scan-cases.ts';
 import { openSwiftShader, withoutSwiftShader } from './swiftshader.ts';
 
 const variants = {
@@ -53,27 +52,3 @@ describe.skipIf(withoutSwiftShader).each(Object.entries(variants))('selective sc
     expect(two).toEqual(one);
   });
 });
-
-describe.skipIf(withoutSwiftShader ?? withoutGolden)(
-  `selective scan in WGSL on golden data ${withoutSwiftShader ?? withoutGolden ?? ''}`,
-  () => {
-    let device: WebGpuDevice;
-    beforeAll(async () => {
-      device = await openSwiftShader();
-    });
-    afterAll(() => device.close());
-
-    it.each(goldenCases('selective_scan').map((c) => [c.name, c] as const))(
-      '%s',
-      { timeout: 300_000 },
-      async (_, c) => {
-        const { B: batch, D, L } = c.dims as { B: number; D: number; L: number };
-        const s = goldenScan(c);
-        const { y, stateOut } = await runScan(device, s);
-        // Back to (B, D, L).
-        expectGolden(c, 'y', sideBySide(y!, D, batch, L));
-        if (!c.cu_seqlens) expectGolden(c, 'last_state', stateOut!);
-      },
-    );
-  },
-);

@@ -14,7 +14,7 @@ fn hash(seed: u32, i: u32) -> u32 {
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   for (var i = id.x; i < args.n; i += groups.x * 256u) {
-    var kept = select(x[args.x_at + i] / (1.0 - args.p), 0.0, hash(args.seed, i) < args.threshold);
+    var kept = select(x[args.x_at + i] * (1.0 / (1.0 - args.p)), 0.0, hash(args.seed, i) < args.threshold);
     if (args.accumulate != 0u) {
       kept += y[args.y_at + i];
     }

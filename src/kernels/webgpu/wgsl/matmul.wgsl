@@ -1,6 +1,6 @@
 // C (m, n) (+)= op(A) (m, k) op(B) (k, n), then + bias (n), then activation.
-// A workgroup of 16 x 16 threads computes a block of BLOCK x BLOCK = 64 Q x 64 Q of C; a thread 4 Q rows times Q quads of
-// 4 columns, in registers. Slices of DEPTH columns of op(A) and rows of op(B) go through workgroup memory as quads of
+// A workgroup of S x S threads computes a square block of C of 4 S Q rows; a thread 4 Q rows times Q quads of 4 columns,
+// in registers. Slices of DEPTH columns of op(A) and rows of op(B) go through workgroup memory as quads of
 // 4 rows (columns) of C; slices are one quad longer than needed, against bank conflicts. Two barriers a slice: after
 // filling it, and before it is overwritten. With SPLIT, workgroup z adds up only its part of k into `part` z of C (scratch);
 // sumParts.wgsl adds the parts and does what comes after.
@@ -16,9 +16,10 @@ const TRANS_A: bool = false;
 const TRANS_B: bool = false;
 const ACTIVATION: i32 = -1;
 const SPLIT: bool = false;
+const S: u32 = 16;
 const Q: u32 = 1;
-const DEPTH: u32 = 16;
-const QUADS: u32 = 16 * Q;
+const DEPTH: u32 = S / Q;
+const QUADS: u32 = S * Q;
 var<workgroup> slice_a: array<vec4f, (QUADS + 1) * DEPTH>;
 var<workgroup> slice_b: array<vec4f, (QUADS + 1) * DEPTH>;
 
@@ -36,7 +37,7 @@ fn load_b(column: u32, k: u32, end: u32) -> f32 {
   return B[args.B_at + select(k * args.n + column, column * args.k + k, TRANS_B)];
 }
 
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(S, S)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_id) local: vec3u,
@@ -65,9 +66,9 @@ fn main(
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
       for (var i = 0u; i < Q; i++) {
-        let a = slice_a[k * (QUADS + 1u) + i * 16u + local.y];
+        let a = slice_a[k * (QUADS + 1u) + i * S + local.y];
         for (var j = 0u; j < Q; j++) {
-          let b = slice_b[k * (QUADS + 1u) + j * 16u + local.x];
+          let b = slice_b[k * (QUADS + 1u) + j * S + local.x];
           let at = (i * Q + j) * 4u;
           sum[at] += a.x * b;
           sum[at + 1u] += a.y * b;
@@ -84,7 +85,7 @@ fn main(
       for (var r = 0u; r < 4u; r++) {
         let values = sum[(i * Q + j) * 4u + r];
         for (var c = 0u; c < 4u; c++) {
-          store(top + (i * 16u + local.y) * 4u + r, left + (j * 16u + local.x) * 4u + c, group.z, values[c]);
+          store(top + (i * S + local.y) * 4u + r, left + (j * S + local.x) * 4u + c, group.z, values[c]);
         }
       }
     }
