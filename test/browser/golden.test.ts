@@ -1,6 +1,6 @@
 /**
  * The golden cases in a page of headless Chromium, on both devices. LAMINA_GOLDEN names another folder of the same form;
- * LAMINA_BROWSER_ALL=1 also runs the cases that take a software adapter minutes.
+ * LAMINA_BROWSER_ALL=1 also runs the cases that are left out because they take a software adapter minutes.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -8,6 +8,7 @@ import type { Browser } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sizeOf } from '../../src/kernels/tensor.ts';
+import { chooseCases } from '../golden/choose-cases.ts';
 import type { CaseReport } from '../golden/run-cases.ts';
 import type { GoldenCase } from '../golden/source.ts';
 import { findChromium, openBrowser } from '../viewer/browser.ts';
@@ -24,8 +25,8 @@ const withoutBrowser = chromium ? null : 'no Chromium on this machine';
 const missing = withoutBrowser ?? (present ? null : `no manifest.json in ${golden}`);
 const skipped = (reason: string | null) => (reason ? ` (skipped: ${reason})` : '');
 
-/** Numbers in a case's inputs, for each of its steps, that a software WebGPU adapter still does in seconds. */
-const MOST_NUMBERS = process.env.LAMINA_BROWSER_ALL ? Number.POSITIVE_INFINITY : 1e6;
+/** A software WebGPU adapter is slow: without LAMINA_BROWSER_ALL, cases whose inputs have more numbers are left out. */
+const MOST_NUMBERS = process.env.LAMINA_BROWSER_ALL ? Number.POSITIVE_INFINITY : 10_000;
 const MINUTE = 60_000;
 const FOLDERS = { page: 'dist/test/browser', wasm: 'dist/src/kernels/wasm', golden };
 
@@ -80,13 +81,14 @@ function goldenInBrowser(device: Task['device'], own: readonly GoldenCase[]): vo
     });
 
     const left = cases.filter((one) => !own.includes(one));
-    it.skip.each(left.map((one) => [one.name, (numbersIn(one) / 1e6).toFixed(1)]))(
-      '%s is not run: its %s million numbers take a software adapter minutes (LAMINA_BROWSER_ALL=1 runs it)',
+    it.skip.each(left.map((one) => [one.kind, one.name, numbersIn(one)]))(
+      '%s %s is not run: with %i numbers too slow on a software adapter (LAMINA_BROWSER_ALL=1 runs it)',
       () => {},
     );
   });
 }
 
+/** In its inputs, for each of its steps. */
 function numbersIn({ inputs = {}, steps = 1 }: GoldenCase): number {
   return Object.values(inputs).reduce((sum, shape) => sum + sizeOf(shape), 0) * steps;
 }
@@ -95,17 +97,16 @@ function summary(messages: readonly Message[], reports: readonly CaseReport[]): 
   const name = messages.flatMap((message) => ('device' in message ? [message.device] : [])).join();
   const worst = reports.reduce((a, b) => ((b.worst ?? 0) > (a.worst ?? 0) ? b : a));
   const seconds = reports.reduce((sum, report) => sum + report.seconds, 0);
+  const slow = [...reports].sort((a, b) => b.seconds - a.seconds).slice(0, 3);
   return (
     `Golden cases in Chromium on ${name}: ${reports.filter(({ passed }) => passed).length} of ${reports.length} passed in ` +
-    `${seconds.toFixed(0)} s; worst error / tolerance ${worst.worst?.toFixed(3)} (${worst.name} ${worst.output})`
+    `${seconds.toFixed(0)} s; worst error / tolerance ${worst.worst?.toFixed(3)} (${worst.name} ${worst.output}); ` +
+    `slowest: ${slow.map((report) => `${report.name} ${report.seconds.toFixed(1)} s`).join(', ')}`
   );
 }
 
 goldenInBrowser('wasm', cases);
-goldenInBrowser(
-  'webgpu',
-  cases.filter((one) => numbersIn(one) <= MOST_NUMBERS),
-);
+goldenInBrowser('webgpu', chooseCases(cases, numbersIn, MOST_NUMBERS));
 
 describe.skipIf(withoutBrowser)(`the wasm device of a browser${skipped(withoutBrowser)}`, () => {
   it('says which headers a page needs', async () => {
