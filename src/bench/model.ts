@@ -2,10 +2,13 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { built } from '../built.ts';
+import { UserError } from '../errors.ts';
 import type { DeviceChoice } from '../kernels/open-device.ts';
 import { type BlockType, blockTypes } from '../mil/mamba-block.ts';
 import type { ModelShape } from './bench-model.ts';
+import { WrongResult } from './check.ts';
 import { lastJson } from './child.ts';
+import type { Failure } from './model-child.ts';
 import type { ModelJob, Outcome } from './model-job.ts';
 import { findPeer, type Peer, type PeerFigure } from './peer.ts';
 import { type Limit, type Report, type Result, resultOf, withoutMarks } from './result.ts';
@@ -98,7 +101,8 @@ export async function benchModel(options: ModelOptions): Promise<Report> {
   const run = async (job: ModelJob): Promise<Outcome> => {
     say([job.type, job.task, 'patches' in job ? `${job.patches} patches` : ''].join(' ').trim());
     const program = fileURLToPath(built('./model-child.js', import.meta.url));
-    const outcome = await lastJson<Outcome>(process.execPath, [program, JSON.stringify(job)], { signal });
+    const outcome = await lastJson<Outcome | Failure>(process.execPath, [program, JSON.stringify(job)], { signal });
+    if ('failure' in outcome) throw errorOf(outcome);
     deviceName = outcome.device;
     return outcome;
   };
@@ -119,6 +123,11 @@ export async function benchModel(options: ModelOptions): Promise<Report> {
   const results: Result[] = [];
   for (const part of options.parts ?? modelParts) results.push(...(await parts[part](bench)));
   return { device: deviceName, notes, results: quick ? withoutMarks(results) : results };
+}
+
+function errorOf(failed: Failure): Error {
+  if (failed.failure === 'wrong') return new WrongResult(failed.message);
+  return new UserError(failed.code, failed.problem, failed.hint);
 }
 
 /** Every layer type on one bag. */
