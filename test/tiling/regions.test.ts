@@ -3,20 +3,27 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
+import { createGrid } from '../../src/tiling/grid.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
+import { patches } from '../../src/tiling/patches.ts';
+import { readTissue } from '../../src/tiling/tissue.ts';
 import { dataFolder } from './pictures.ts';
 
 const slides = join(dataFolder, 'slides');
 const regions = join(slides, 'regions-by-openslide');
-const isThere = existsSync(regions);
+const isThere = existsSync(slides);
 
-/** Whatever lies in the folder, but for the one of the regions and notes. */
-const files = (isThere ? readdirSync(slides) : []).filter(
-  (name) => name !== 'regions-by-openslide' && !/^\.|\.(md|txt|json|csv)$/.test(name),
-);
+/** Whatever slides lie in the folder: files, and folders of DICOM files. */
+const files = (isThere ? readdirSync(slides, { withFileTypes: true }) : [])
+  .filter((entry) =>
+    entry.isDirectory()
+      ? readdirSync(join(slides, entry.name)).some((name) => name.endsWith('.dcm'))
+      : !/^\.|\.(md|txt|json|csv)$/.test(entry.name),
+  )
+  .map(({ name }) => name);
 
 /** `<slide>_L<level>_x<x>_y<y>_<size>.png`. */
-const cases = (isThere ? readdirSync(regions) : []).flatMap((picture) => {
+const cases = (existsSync(regions) ? readdirSync(regions) : []).flatMap((picture) => {
   const match = /^(.+)_L(\d+)_x(\d+)_y(\d+)_(\d+)\.png$/.exec(picture);
   const file = match && files.find((name) => parse(name).name === match[1]);
   if (!match || !file) return [];
@@ -24,7 +31,7 @@ const cases = (isThere ? readdirSync(regions) : []).flatMap((picture) => {
   return [{ picture, file, level, x, y, size }];
 });
 
-describe.skipIf(!isThere)(`regions read by OpenSlide (skipped if ${regions} is missing)`, () => {
+describe.skipIf(!isThere)(`slides, and their regions read by OpenSlide (skipped if ${slides} is missing)`, () => {
   it.each(cases)('$picture', async ({ picture, file, level, x, y, size }) => {
     const expected = await sharp(join(regions, picture)).ensureAlpha().raw().toBuffer();
     const slide = await openSlide(join(slides, file));
@@ -44,7 +51,7 @@ describe.skipIf(!isThere)(`regions read by OpenSlide (skipped if ${regions} is m
     expect(difference / opaque / 3).toBeLessThanOrEqual(2);
   });
 
-  it.each(files)('%s opens, and the middle of each level is there', async (file) => {
+  it.each(files)('%s opens, the middle of each level is there, and it is tiled', async (file) => {
     const slide = await openSlide(join(slides, file));
     expect(slide.levels.length).toBeGreaterThan(0);
     for (const [index, { width, height, downsample }] of slide.levels.entries()) {
@@ -53,6 +60,12 @@ describe.skipIf(!isThere)(`regions read by OpenSlide (skipped if ${regions} is m
       const y = Math.floor((height - h) / 2) * downsample;
       const { data } = await slide.readRegion(x, y, index, w, h);
       expect(data.length).toBe(w * h * 4);
+    }
+    const grid = createGrid(slide, await readTissue(slide), { mpp: null });
+    for await (const batch of patches(slide, grid, { batchSize: 16 })) {
+      expect(batch.pixels.length).toBe(Math.min(16, grid.count) * 256 * 256 * 3);
+      expect(batch.holes).toEqual([]);
+      break;
     }
     expect(slide.unreadable).toEqual([]);
     await slide.close();

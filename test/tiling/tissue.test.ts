@@ -27,9 +27,9 @@ const references: readonly { file: string; reference: string; options?: TissueOp
     reference: 'tissue-mask-diagnostic-slide-thumb-rgb.npy',
     options: { keepPen: true },
   },
-];
+].filter(({ file, reference }) => existsSync(join(dataFolder, file)) && existsSync(join(masks, reference)));
 
-describe.skipIf(!existsSync(masks))(`tissue of real slides (skipped if ${masks} is missing)`, () => {
+describe.skipIf(references.length === 0)(`tissue of real slides (skipped if ${masks} has no references)`, () => {
   it.each(references)('$file agrees with the reference (IoU >= 0.85)', async ({ file, reference, options }) => {
     const expected = readNpy(join(masks, reference));
     const slide = await openSlide(join(dataFolder, file));
