@@ -31,12 +31,13 @@ export async function openSwiftShader(restrict: OpenOptions['restrict'] = {}): P
 const loaded: unknown[] = [];
 
 export function loadSwiftShader(): void {
-  const folder = unpack();
+  const folder = unpackSwiftShader();
   process.env.VK_DRIVER_FILES = join(folder, 'vk_swiftshader_icd.json');
   if (!loaded.length) loaded.push(koffi.load(join(folder, 'libvulkan.so.1')));
 }
 
-function unpack(): string {
+/** The folder of driver, description and loader. */
+export function unpackSwiftShader(): string {
   const modules = fileURLToPath(new URL('../../../node_modules/', import.meta.url));
   const source = join(modules, '@sparticuz', 'chromium');
   const { version } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8')) as { version: string };
