@@ -4,9 +4,12 @@ import { checkModel } from '../../src/bench/check-model.ts';
 import type { Device } from '../../src/kernels/device.ts';
 import { kernels } from '../../src/kernels/kernels.ts';
 import { openWasm } from '../../src/kernels/wasm/open-node.ts';
+import { listAdapters } from '../../src/kernels/webgpu/adapters.ts';
 import { lamina } from '../cli/spawn.ts';
 import { expectResults } from './results.ts';
 import { stretched } from './spoiled.ts';
+
+const hasGpu = (await listAdapters()).some(({ software }) => !software);
 
 const bench = (...args: string[]) =>
   lamina('bench', 'model', '--quick', '--device', 'wasm', '--threads', '2', '--peer', 'no-such-folder', ...args);
@@ -28,6 +31,12 @@ describe('lamina bench model', () => {
     expect(names).toContain('lbmamba training steps on small bags (layout of MUSK1), 1 thread');
     expect(names).toContain('lbmamba in pieces, time a patch at 5000 / 1000 patches');
     expect(names).toContain('lbmamba training step, 400 patches, peak memory');
+  });
+
+  it.skipIf(hasGpu)('says that there is no GPU, as every command does (skipped: there is one)', async () => {
+    const { code, stderr } = await lamina('bench', 'model', '--quick', '--only', 'memory', '--device', 'webgpu');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^lamina: .*WebGPU.* use the device `wasm`\.$/m);
   });
 
   it('runs one part alone', async () => {
