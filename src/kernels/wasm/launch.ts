@@ -37,7 +37,6 @@ const shared: Partial<Record<KernelName, (params: readonly number[]) => number>>
   dropout: ([n]) => 8 * n!,
   layerNorm: ([r, d]) => 3 * r! * d!,
   rmsNorm: ([r, d]) => 3 * r! * d!,
-  attentionPoolBackward: ([L, d]) => 4 * L! * d!,
   poolRows: ([L, c]) => 2 * L! * c!,
   softmaxRows: ([r, c]) => 8 * r! * c!,
   softmaxRowsBackward: ([r, c]) => 4 * r! * c!,
@@ -111,6 +110,12 @@ const special: Partial<Record<KernelName, Launch>> = {
     const [L, d] = params as [number, number];
     l.call('attentionPool', [...views, ...params, 0, 0, 1]);
     run(l, 'attentionPool', [...views, ...params, 1], 2 * L * d);
+  },
+  attentionPoolBackward(l, views, params) {
+    const [L, d] = params as [number, number];
+    const centred = l.scratch(4 * L);
+    run(l, 'attentionPoolBackward', [...views, ...params, centred, 0], 4 * L * d);
+    run(l, 'attentionPoolBackward', [...views, ...params, centred, 1], 4 * L);
   },
 };
 

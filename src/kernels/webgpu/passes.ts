@@ -99,9 +99,18 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
     };
     yield addParts(part, parts, views.pooled, 0);
   },
-  attentionPoolBackward: ({ views, params }) => [
-    { shader: 'attentionPoolBackward', views, params, groups: flat(params.L) },
-  ],
+  *attentionPoolBackward({ views, params, scratch }) {
+    if (!params.L) return;
+    const centred = scratch(params.L);
+    yield { shader: 'attentionPoolBackward', views: { ...views, centred }, params, groups: flat(params.L) };
+    yield {
+      shader: 'attentionScoresBackward',
+      views: { ...views, centred },
+      params,
+      constants: { LANES: 256 },
+      groups: flat(params.bags),
+    };
+  },
   *attentionPoolChunk({ views, params, scratch }) {
     const { L, d } = params;
     if (!L) return;

@@ -82,24 +82,43 @@ export function attentionPool(
   }
 }
 
+/**
+ * Phase 0: `centred` (L) = (h_t - pooled) . dpooled, and dh. Phase 1: dscores = attention (centred - its weighted mean over the
+ * bag). The mean is zero but for the rounding of `pooled`; taking it off makes the scores' gradients add up to zero.
+ */
 export function attentionPoolBackward(
   h: usize, attention: usize, offsets: usize, pooled: usize, dpooled: usize, dh: usize, dscores: usize,
-  L: i32, d: i32, bags: i32, accumulateH: i32, accumulateScores: i32, part: i32, parts: i32,
+  L: i32, d: i32, bags: i32, accumulateH: i32, accumulateScores: i32, centred: usize, phase: i32, part: i32, parts: i32,
 ): void {
   for (let bag = 0; bag < bags; bag++) {
     const start = load<i32>(offsets + (<usize>bag << 2));
     const end = load<i32>(offsets + (<usize>bag << 2), 4);
     const g = dpooled + (<usize>(bag * d) << 2);
-    const mean = dot(g, pooled + (<usize>(bag * d) << 2), d);
+    const from = start + shareStart(end - start, part, parts);
     const to = start + shareStart(end - start, part + 1, parts);
-    for (let t = start + shareStart(end - start, part, parts); t < to; t++) {
-      const row = <usize>t * <usize>d << 2;
+    let mean: f32 = 0.0;
+    if (phase == 0) mean = dot(g, pooled + (<usize>(bag * d) << 2), d);
+    else {
+      let total: f32 = 0.0;
+      for (let t = start; t < end; t++) {
+        const q = load<f32>(attention + (<usize>t << 2));
+        mean += q * load<f32>(centred + (<usize>t << 2));
+        total += q;
+      }
+      mean /= total;
+    }
+    for (let t = from; t < to; t++) {
       const at = <usize>t << 2;
       const q = load<f32>(attention + at);
-      const ds = q * (dot(g, h + row, d) - mean);
-      store<f32>(dscores + at, accumulateScores ? load<f32>(dscores + at) + ds : ds);
-      if (!accumulateH) clear(dh + row, <usize>d << 2);
-      addRow(dh + row, g, q, 0, d);
+      if (phase == 0) {
+        const row = <usize>t * <usize>d << 2;
+        store<f32>(centred + at, dot(g, h + row, d) - mean);
+        if (!accumulateH) clear(dh + row, <usize>d << 2);
+        addRow(dh + row, g, q, 0, d);
+      } else {
+        const ds = q * (load<f32>(centred + at) - mean);
+        store<f32>(dscores + at, accumulateScores ? load<f32>(dscores + at) + ds : ds);
+      }
     }
   }
 }

@@ -1,6 +1,6 @@
-// dh_t (+)= attention_t dpooled;  dscores_t (+)= attention_t (h_t . dpooled - pooled . dpooled), of t's bag.
+// dh_t (+)= attention_t dpooled;  centred_t = (h_t - pooled) . dpooled, of t's bag; attentionScoresBackward.wgsl goes on.
 // A workgroup of 64 computes one row. Barriers: those of the tree.
-struct Args { L: u32, d: u32, bags: u32, accumulateH: u32, accumulateScores: u32, h_at: u32, attention_at: u32, offsets_at: u32, pooled_at: u32, dpooled_at: u32, dh_at: u32, dscores_at: u32 }
+struct Args { L: u32, d: u32, bags: u32, accumulateH: u32, h_at: u32, attention_at: u32, offsets_at: u32, pooled_at: u32, dpooled_at: u32, dh_at: u32, centred_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> h: array<f32>;
 @group(0) @binding(2) var<storage, read> attention: array<f32>;
@@ -8,7 +8,7 @@ struct Args { L: u32, d: u32, bags: u32, accumulateH: u32, accumulateScores: u32
 @group(0) @binding(4) var<storage, read> pooled: array<f32>;
 @group(0) @binding(5) var<storage, read> dpooled: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dh: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dscores: array<f32>;
+@group(0) @binding(7) var<storage, read_write> centred: array<f32>;
 //! import bags
 //! import treeSum
 
@@ -31,11 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     dh[args.dh_at + at] = value;
   }
-  var value = weight * tree_sum(sum, lane);
+  let total = tree_sum(sum, lane);
   if (lane == 0u) {
-    if (args.accumulateScores != 0u) {
-      value += dscores[args.dscores_at + row];
-    }
-    dscores[args.dscores_at + row] = value;
+    centred[args.centred_at + row] = total;
   }
 }
