@@ -83,14 +83,17 @@ export async function predict(device: Device, model: MambaMil, features: Tensor)
   }
 }
 
+export interface StepOptions {
+  /** Of dropout. */
+  readonly seed?: number;
+  /** Computes layers again on the way back instead of keeping them. */
+  readonly checkpoint?: boolean;
+}
+
 /** Forward, backward and AdamW over one bag, all queued when it returns. */
-export function trainingStep(
-  { model, parameters, optimizer }: Trainee,
-  bag: Tensor | HostBag,
-  label: number,
-  seed = 0,
-) {
-  const tape = new Tape(parameters.device, { training: true, seed });
+export function trainingStep(trainee: Trainee, bag: Tensor | HostBag, label: number, options: StepOptions = {}): void {
+  const { model, parameters, optimizer } = trainee;
+  const tape = new Tape(parameters.device, { training: true, ...options });
   try {
     parameters.clearGradients();
     const features = 'rows' in bag ? tape.constant(bag.rows, bag.shape) : bag;

@@ -1,7 +1,15 @@
 /** Whether the model that will be timed is right: prediction, streamed prediction, and a training step, against plain loops. */
 import type { Device } from '../kernels/device.ts';
 import { streamBag } from '../mil/stream.ts';
-import { createTrainee, type ModelShape, predict, putFeatures, TRAINING_RULE, trainingStep } from './bench-model.ts';
+import {
+  createTrainee,
+  type ModelShape,
+  predict,
+  putFeatures,
+  type StepOptions,
+  TRAINING_RULE,
+  trainingStep,
+} from './bench-model.ts';
 import { expectClose } from './check.ts';
 import { type PlainWeights, plainMambaMil } from './plain-mambamil.ts';
 
@@ -20,7 +28,7 @@ const STEP = 1e-4;
  *
  * @throws WrongResult
  */
-export async function checkModel(device: Device, shape: ModelShape): Promise<void> {
+export async function checkModel(device: Device, shape: ModelShape, options: StepOptions = {}): Promise<void> {
   const trainee = createTrainee(device, shape, TRAINING_RULE);
   const { model, parameters } = trainee;
   const bag = putFeatures(device, PATCHES, shape.input);
@@ -39,7 +47,7 @@ export async function checkModel(device: Device, shape: ModelShape): Promise<voi
     expectClose(`${shape.type} in pieces`, streamed.logits, wanted, 5e-5);
 
     const label = 1;
-    trainingStep(trainee, bag, label);
+    trainingStep(trainee, bag, label, options);
     const gradient = new Map<string, Float64Array>();
     for (const name of parameters.tensors.keys()) {
       gradient.set(name, Float64Array.from(await device.read(parameters.gradient(name))));

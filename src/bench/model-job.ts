@@ -17,14 +17,21 @@ import { checkModel } from './check-model.ts';
 import { uniform } from './kernel-case.ts';
 
 interface Common extends ModelShape {
-  readonly device: DeviceChoice;
-  readonly threads?: number;
+  /** Training steps compute layers again instead of keeping them. */
+  readonly checkpoint?: boolean;
 }
 
-export type ModelJob =
+export type Measurement =
   | (Common & { readonly task: 'check' })
   | (Common & { readonly task: 'forward' | 'train' | 'stream'; readonly patches: number; readonly repeats: number })
   | (Common & { readonly task: 'small'; readonly bagSizes: readonly number[]; readonly epochs: number });
+
+export interface Place {
+  readonly device: DeviceChoice;
+  readonly threads: number;
+}
+
+export type ModelJob = Measurement & Place;
 
 export interface Outcome {
   /** Of each round; of `small`, seconds an epoch; of `check`, none. */
@@ -66,7 +73,7 @@ const WARM_UP = 64;
 async function prepare(job: ModelJob, device: OpenDevice): Promise<Work> {
   switch (job.task) {
     case 'check':
-      return { rounds: 1, run: () => checkModel(device, job) };
+      return { rounds: 1, run: () => checkModel(device, job, { checkpoint: job.checkpoint }) };
     case 'forward': {
       const { model } = createTrainee(device, job, TRAINING_RULE);
       await predict(device, model, putFeatures(device, WARM_UP, job.input));
@@ -74,10 +81,11 @@ async function prepare(job: ModelJob, device: OpenDevice): Promise<Work> {
       return { rounds: job.repeats, run: () => predict(device, model, bag) };
     }
     case 'train': {
+      const { checkpoint } = job;
       const trainee = createTrainee(device, job, TRAINING_RULE);
-      trainingStep(trainee, putFeatures(device, WARM_UP, job.input), 1);
+      trainingStep(trainee, putFeatures(device, WARM_UP, job.input), 1, { checkpoint });
       const bag = putFeatures(device, job.patches, job.input);
-      return { rounds: job.repeats, run: () => trainingStep(trainee, bag, 1) };
+      return { rounds: job.repeats, run: () => trainingStep(trainee, bag, 1, { checkpoint }) };
     }
     case 'stream': {
       const { model } = createTrainee(device, job, TRAINING_RULE);
@@ -113,7 +121,7 @@ function smallBags(device: OpenDevice, job: Extract<ModelJob, { task: 'small' }>
   const random = createRandom(1);
   let steps = 0;
   const epoch = () => {
-    for (const bag of shuffle(random, bags)) trainingStep(trainee, bag, bag.label, ++steps);
+    for (const bag of shuffle(random, bags)) trainingStep(trainee, bag, bag.label, { seed: ++steps });
   };
   epoch();
   return { rounds: job.epochs, run: epoch };

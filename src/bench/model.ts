@@ -9,14 +9,15 @@ import type { ModelShape } from './bench-model.ts';
 import { WrongResult } from './check.ts';
 import { lastJson } from './child.ts';
 import type { Failure } from './model-child.ts';
-import type { ModelJob, Outcome } from './model-job.ts';
+import type { Measurement, ModelJob, Outcome } from './model-job.ts';
 import { findPeer, type Peer, type PeerFigure } from './peer.ts';
 import { type Limit, type Report, type Result, resultOf, withoutMarks } from './result.ts';
 import { bestOf } from './timing.ts';
 
 /**
  * `forward` and `train`: a bag of 10,000 patches, all layer types. `small`: many bags of a few instances, in the layout of MUSK1.
- * `length`: inference in pieces, 1,000 to 1,000,000 patches. `memory`: a training step over 50,000 patches.
+ * `length`: inference in pieces, 1,000 to 1,000,000 patches. `memory`: a training step over 50,000 patches, layers
+ * computed again on the way back.
  */
 export const modelParts = ['forward', 'train', 'small', 'length', 'memory'] as const;
 export type ModelPart = (typeof modelParts)[number];
@@ -72,15 +73,9 @@ interface Bench {
   readonly threads: number;
   readonly peer: Peer | null;
   readonly say: (what: string) => void;
-  /** Runs a job in a process of its own, after a check of its model in another. */
-  measure(job: Job): Promise<Outcome>;
+  /** Measures in a process of its own, after a check of the model in another. Threads: those of the bench, or others. */
+  measure(what: Measurement, threads?: number): Promise<Outcome>;
 }
-
-type Omitted = 'device' | 'threads';
-/** Threads are those of the bench unless it says otherwise. */
-type Job = (ModelJob extends infer One ? (One extends ModelJob ? Omit<One, Omitted> : never) : never) & {
-  readonly threads?: number;
-};
 
 const parts: Readonly<Record<ModelPart, (bench: Bench) => Promise<Result[]>>> = {
   forward: (bench) => longBags(bench, 'forward'),
@@ -111,13 +106,14 @@ export async function benchModel(options: ModelOptions): Promise<Report> {
     threads,
     peer,
     say,
-    async measure(job) {
-      const { type, input, width } = job;
-      const check: ModelJob = { task: 'check', type, input, width, device, threads: job.threads ?? threads };
+    async measure(what, ownThreads = threads) {
+      const { type, input, width, checkpoint } = what;
+      const place = { device, threads: ownThreads };
+      const check: ModelJob = { task: 'check', type, input, width, checkpoint, ...place };
       const key = JSON.stringify(check);
       if (!checked.has(key)) await run(check);
       checked.add(key);
-      return run({ ...job, device, threads: job.threads ?? threads });
+      return run({ ...what, ...place });
     },
   };
   const results: Result[] = [];
@@ -165,7 +161,7 @@ const MUSK1 = { sizes: { 2: 32, 3: 5, 4: 32, 5: 5, 6: 2, 8: 10, 9: 2, 16: 1, 32:
 async function smallBags({ sizes: { epochs }, peer, measure, say }: Bench): Promise<Result[]> {
   const bagSizes = Object.entries(MUSK1.sizes).flatMap(([size, bags]) => Array<number>(bags).fill(Number(size)));
   const shape: ModelShape = { type: 'lbmamba', input: MUSK1.features, width: 64, dropout: 0.25 };
-  const outcome = await measure({ ...shape, threads: 1, task: 'small', bagSizes, epochs });
+  const outcome = await measure({ ...shape, task: 'small', bagSizes, epochs }, 1);
   const { best, spread } = bestOf(outcome.seconds);
   if (peer) say('small bags, PyTorch');
   const baseline = (await peer?.smallBags(shape, bagSizes, epochs)) ?? null;
@@ -194,8 +190,9 @@ async function lengths(bench: Bench): Promise<Result[]> {
 
 async function memory(bench: Bench): Promise<Result[]> {
   const patches = bench.sizes.large;
-  const outcome = await bench.measure({ ...shapeOf(bench, 'lbmamba'), task: 'train', patches, repeats: 1 });
-  const name = `lbmamba training step, ${patches} patches`;
+  const shape = { ...shapeOf(bench, 'lbmamba'), checkpoint: true };
+  const outcome = await bench.measure({ ...shape, task: 'train', patches, repeats: 1 });
+  const name = `lbmamba training step with checkpoints, ${patches} patches`;
   return [secondsOf(name, outcome, null, null), peakOf(name, outcome, null, { most: 4000 })];
 }
 

@@ -30,7 +30,7 @@ describe('lamina bench model', () => {
     }
     expect(names).toContain('lbmamba training steps on small bags (layout of MUSK1), 1 thread');
     expect(names).toContain('lbmamba in pieces, time a patch at 5000 / 1000 patches');
-    expect(names).toContain('lbmamba training step, 400 patches, peak memory');
+    expect(names).toContain('lbmamba training step with checkpoints, 400 patches, peak memory');
   });
 
   it.skipIf(hasGpu)('says that there is no GPU, as every command does (skipped: there is one)', async () => {
@@ -43,8 +43,8 @@ describe('lamina bench model', () => {
     const { code, stdout } = await bench('--only', 'memory', '--json');
     expect(code).toBe(0);
     expect(expectResults(JSON.parse(stdout).results)).toEqual([
-      'lbmamba training step, 400 patches',
-      'lbmamba training step, 400 patches, peak memory',
+      'lbmamba training step with checkpoints, 400 patches',
+      'lbmamba training step with checkpoints, 400 patches, peak memory',
     ]);
   });
 });
@@ -62,6 +62,9 @@ describe('the check of a model', () => {
     await checkModel(device, { type, ...shape });
     expect(device.memory().live).toBe(0);
   });
+
+  it('passes a training step with checkpoints', () =>
+    checkModel(device, { type: 'lbmamba', ...shape }, { checkpoint: true }));
 
   it.each([
     ['selectiveScan', 'y', 'lbmamba forward'],
