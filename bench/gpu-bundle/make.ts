@@ -23,9 +23,6 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const FOLDER = at('../../dist/lamina-gpu');
 const FILE = `${FOLDER}.tar.gz`;
 
-/** As Mesa's and NVIDIA's packages have it, for machines where only the library is installed. */
-const NVIDIA_DRIVER = { file_format_version: '1.0.0', ICD: { library_path: 'libGLX_nvidia.so.0', api_version: '1.3' } };
-
 async function main(): Promise<void> {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new UserError(
@@ -63,8 +60,14 @@ async function copyProgram(): Promise<void> {
   await copyFile(built('../../src/kernels/wasm/lamina.wasm', import.meta.url), join(FOLDER, 'lamina.wasm'));
   await cp(at('../../src/kernels/webgpu/wgsl'), join(FOLDER, 'wgsl'), { recursive: true });
   await copyFile(join(unpackSwiftShader(), 'libvulkan.so.1'), join(lib, 'libvulkan.so.1'));
-  await writeFile(join(lib, 'nvidia_icd.json'), JSON.stringify(NVIDIA_DRIVER));
+  await writeFile(join(lib, 'nvidia-glx.json'), driverFile('libGLX_nvidia.so.0'));
+  await writeFile(join(lib, 'nvidia-egl.json'), driverFile('libEGL_nvidia.so.0'));
   await writeFile(join(FOLDER, 'package.json'), '{ "type": "module" }');
+}
+
+/** What names a driver's library to the Vulkan loader. */
+function driverFile(library: string): string {
+  return JSON.stringify({ file_format_version: '1.0.0', ICD: { library_path: library, api_version: '1.3.0' } });
 }
 
 /** gzip and not xz, which small machines lack. */

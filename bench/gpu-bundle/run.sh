@@ -4,16 +4,9 @@
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 
 # Drivers do not always bring the Vulkan loader with them.
-if ! ldconfig -p 2>/dev/null | grep -q libvulkan.so.1; then
+if ! PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | grep -q libvulkan.so.1; then
   LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$here/lib
   export LD_LIBRARY_PATH
-fi
-
-# Containers often have NVIDIA's driver without the file that tells the loader about it.
-if [ -z "$VK_DRIVER_FILES$VK_ICD_FILENAMES" ] && ldconfig -p 2>/dev/null | grep -q libGLX_nvidia.so.0 &&
-  ! ls /etc/vulkan/icd.d/*.json /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1; then
-  VK_DRIVER_FILES=$here/lib/nvidia_icd.json
-  export VK_DRIVER_FILES
 fi
 
 exec "$here/node" "$here/self-test.js" "$@"

@@ -47,9 +47,8 @@ function say(what: string): void {
 }
 
 /** The adapter as it is found: what it is, what it allows, what it can do besides. */
-async function describeAdapter({ software }: Options) {
-  const gpu = await createDawn();
-  const adapter = (await requestAdapter(gpu, { software, required: true }))!;
+async function describeAdapter(software: boolean) {
+  const adapter = await findAdapter(software);
   const { vendor, architecture, device, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
   return {
     adapter: {
@@ -60,6 +59,23 @@ async function describeAdapter({ software }: Options) {
     limits: numbersOf(adapter.limits),
     features: [...adapter.features].sort(),
   };
+}
+
+/**
+ * Containers often have NVIDIA's driver without the file by which the Vulkan loader finds it, or with a file that names the
+ * library for windows, which needs X. So where nothing else is found and none was named, its two libraries are tried.
+ */
+async function findAdapter(software: boolean): Promise<GPUAdapter> {
+  const { env } = process;
+  const named = env.VK_DRIVER_FILES || env.VK_ICD_FILENAMES;
+  const found = await requestAdapter(await createDawn(), { software, required: Boolean(named) });
+  if (found) return found;
+  env.VK_ICD_FILENAMES = ['nvidia-glx.json', 'nvidia-egl.json'].map((file) => beside(`lib/${file}`)).join(':');
+  return (await requestAdapter(await createDawn(), { software, required: true }))!;
+}
+
+function beside(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
 }
 
 /** Limits are properties of the prototype. */
@@ -122,7 +138,7 @@ async function benches({ software }: Options): Promise<Benches> {
 async function selfTest(options: Options) {
   const about = { version: VERSION, date: new Date().toISOString(), machine: machine() };
   const { software, golden: folder } = options;
-  const found = await describeAdapter(options);
+  const found = await describeAdapter(software);
   say(`golden cases of ${folder} on ${found.adapter.name}`);
   const golden = await parity((await openWebGpu({ software, required: true }))!, folder);
   say('golden cases on the CPU');
@@ -136,8 +152,7 @@ function readOptions(): Options {
     const { values } = parseArgs({
       options: { golden: { type: 'string' }, 'allow-software': { type: 'boolean', default: false } },
     });
-    const own = fileURLToPath(new URL('./golden', import.meta.url));
-    return { golden: resolve(values.golden ?? own), software: values['allow-software'] };
+    return { golden: resolve(values.golden ?? beside('golden')), software: values['allow-software'] };
   } catch (error) {
     say(`${messageOf(error)}\n${USAGE}`);
     process.exit(2);
