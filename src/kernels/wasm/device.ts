@@ -29,7 +29,7 @@ export interface WasmOptions {
   readonly native?: (memory: WebAssembly.Memory) => Promise<NativeMatmul | null>;
 }
 
-/** A product of the platform on the module's memory; addresses and params as the kernel `matmul`. */
+/** A product of the platform on the module's memory; addresses and params as the kernel `matmul`, whose activation is left to the caller. */
 export interface NativeMatmul {
   readonly name: string;
   run(views: readonly number[], params: readonly number[]): boolean;

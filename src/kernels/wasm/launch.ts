@@ -52,7 +52,11 @@ const special: Partial<Record<KernelName, Launch>> = {
   matmul(l, views, params) {
     const [m, n, k, transA, transB] = params as [number, number, number, number, number];
     const work = m * n * k;
-    if (work >= NATIVE_FROM && l.nativeMatmul?.(views, params)) return;
+    const activation = params[6]!;
+    if (work >= NATIVE_FROM && l.nativeMatmul?.(views, [...params.slice(0, 6), -1])) {
+      if (activation >= 0) run(l, 'activation', [views[3]!, views[3]!, m * n, activation], 8 * m * n);
+      return;
+    }
     if (work < BLOCKED_FROM) {
       const floats = l.call('matmulSmallScratch', [m, n, k, transA, transB]);
       l.call('matmulSmall', [...views, ...params, floats ? l.scratch(4 * floats) : 0]);

@@ -139,16 +139,8 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
     name: 'onnxruntime',
     run(views, params) {
       const [A, B, bias, C] = views as [number, number, number, number];
-      const [m, n, k, transA, transB, accumulate, activation] = params as [
-        number,
-        number,
-        number,
-        number,
-        number,
-        number,
-        number,
-      ];
-      if (activation >= 0 || (bias && accumulate)) return false;
+      const [m, n, k, transA, transB, accumulate] = params as [number, number, number, number, number, number];
+      if (bias && accumulate) return false;
       const addend = bias || accumulate;
       values[0] = transA ? value(A, k, m) : value(A, m, k);
       values[1] = transB ? value(B, n, k) : value(B, k, n);
