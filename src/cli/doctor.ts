@@ -1,10 +1,11 @@
 /** `lamina doctor`: what this machine has, what is missing, and how to get it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { readdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { arch, availableParallelism, freemem, platform, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { messageOf } from '../errors.ts';
 import { listAdapters } from '../kernels/webgpu/adapters.ts';
+import { isOpenSlideInstalled } from '../tiling/openslide.ts';
 import { VERSION } from '../version.ts';
 import { FAILED } from './exit.ts';
 import { bold, dim, printJson, printLine } from './print.ts';
@@ -53,7 +54,7 @@ async function examine(): Promise<Check[]> {
     kernels(),
     page(),
     await adapters(),
-    await openSlideLibrary(),
+    openSlideLibrary(),
   ];
 }
 
@@ -108,23 +109,14 @@ async function adapters(): Promise<Check> {
   return absent(name, text.join('; ') || 'no adapter', advice);
 }
 
-async function openSlideLibrary(): Promise<Check> {
+function openSlideLibrary(): Check {
   const name = 'libopenslide';
-  const folders = ['/usr/lib', '/usr/lib64', '/usr/local/lib', '/opt/homebrew/lib', `/usr/lib/${machineTriplet()}`];
-  for (const folder of folders) {
-    const files = await readdir(folder).catch(() => []);
-    const file = files.find((entry) => /^libopenslide\.(so(\.\d+)*|\d+\.dylib|dylib)$/.test(entry));
-    if (file) return ok(name, `${folder}/${file}`);
-  }
+  if (isOpenSlideInstalled()) return ok(name, 'found');
   return absent(
     name,
     'not found',
     'Only for MIRAX and other rare formats: apt install libopenslide0, or brew install openslide.',
   );
-}
-
-function machineTriplet(): string {
-  return `${arch() === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
 }
 
 function printChecks(checks: readonly Check[]): void {
