@@ -2,8 +2,6 @@
  * Orders in which the patches of a slide can be read (localmamba.md), as permutations: entry i is what is visited i-th.
  * A cell is the (row, column) of a patch on the slide's grid, which may be negative.
  */
-import type { RowOrder } from '../features/bag.ts';
-
 export interface WindowOrderOptions {
   readonly reversed?: boolean;
   /** Windows column by column, and inside a window column by column. */
@@ -49,50 +47,6 @@ export function sparseWindowOrder(cells: Int32Array, window: number, options: Wi
     return [outer, serpentine && outer % 2 !== 0 ? -inner : inner, ...(columnFirst ? [x, y] : [y, x])];
   });
   return reversed ? order.reverse() : order;
-}
-
-/** The order that a declared row order means for the cells (n x 2: row, column); null when it is `unknown`. */
-export function orderOfCells(order: RowOrder, cells: Int32Array): Int32Array | null {
-  switch (order) {
-    case 'unknown':
-      return null;
-    case 'row-major':
-      return sortedBy(cells, (row, column) => [row, column]);
-    case 'column-major':
-      return sortedBy(cells, (row, column) => [column, row]);
-    case 'snake':
-      return sortedBy(cells, (row, column) => [row, row % 2 === 0 ? column : -column]);
-    case 'hilbert':
-      return hilbertOrder(cells);
-    default:
-      return sparseWindowOrder(cells, Number(order.slice('window-'.length)));
-  }
-}
-
-function hilbertOrder(cells: Int32Array): Int32Array {
-  let [top, left, bottom, right] = [0, 0, 0, 0];
-  for (let i = 0; i < cells.length; i += 2) {
-    const [row, column] = [cells[i]!, cells[i + 1]!];
-    if (i === 0) [top, left, bottom, right] = [row, column, row, column];
-    [top, bottom] = [Math.min(top, row), Math.max(bottom, row)];
-    [left, right] = [Math.min(left, column), Math.max(right, column)];
-  }
-  const side = 2 ** Math.ceil(Math.log2(Math.max(bottom - top, right - left) + 1));
-  return sortedBy(cells, (row, column) => [hilbertDistance(side, column - left, row - top)]);
-}
-
-/** How far along the Hilbert curve of a side x side square (a power of two) a cell lies. */
-function hilbertDistance(side: number, column: number, row: number): number {
-  let [x, y, distance] = [column, row, 0];
-  for (let s = side / 2; s >= 1; s /= 2) {
-    const [right, low] = [(x & s) > 0 ? 1 : 0, (y & s) > 0 ? 1 : 0];
-    distance += s * s * ((3 * right) ^ low);
-    if (low === 0) {
-      if (right === 1) [x, y] = [side - 1 - x, side - 1 - y];
-      [x, y] = [y, x];
-    }
-  }
-  return distance;
 }
 
 function sortedBy(cells: Int32Array, keyOf: (row: number, column: number) => readonly number[]): Int32Array {
