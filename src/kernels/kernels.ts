@@ -28,7 +28,7 @@ export const kernels = {
   activation: { views: ['x', '>y'], params: ['n', 'kind'] },
   /** dx (+)= dy f'(x); y = f(x) is given as well, kernels use whichever is cheaper */
   activationBackward: { views: ['x', 'y', 'dy', '+dx'], params: ['n', 'kind', 'accumulate'] },
-  /** y = x mask / (1 - p); element i is dropped when hash(seed, i) < p 2^32 (`dropout.ts`). Also its own backward. */
+  /** y = x mask / (1 - p); element i is dropped when a hash of i and the seed (lowbias32 of 0x9e3779b9 i + seed) is below p 2^32. Also its own backward. */
   dropout: { views: ['x', '+y'], params: ['n', 'p:f32', 'seed', 'accumulate'] },
   /** Rows of x (r, d): y = (x - mean) rstd weight + bias; stats (r, 2) = mean, rstd. Biased variance. */
   layerNorm: { views: ['x', 'weight', 'bias', '>y', '>stats?'], params: ['r', 'd', 'eps:f32'] },

@@ -61,7 +61,7 @@ export function transpose(x: usize, y: usize, r: i32, c: i32, part: i32, parts: 
   }
 }
 
-/** Keeps element i when hash(seed, i) >= p 2^32; `dropoutKeeps` in dropout.ts says the same in TypeScript. */
+/** Keeps element i when its hash is at least p 2^32; the hash is that of the list of kernels, so both devices drop the same. */
 export function dropout(x: usize, y: usize, n: i32, p: f32, seed: u32, accumulate: i32, part: i32, parts: i32): void {
   const from = shareStart(n, part, parts);
   const to = shareStart(n, part + 1, parts);
