@@ -15,6 +15,8 @@ const SHARED = [
   'src/errors.ts',
   'src/random.ts',
   'src/units.ts',
+  // Orders of the cells of a grid: the grid lists its patches in one, models scan in another.
+  'src/row-order.ts',
   'src/built.ts',
   'src/version.ts',
   'src/csv.ts',

@@ -1,8 +1,9 @@
 /** The contract of a bag: the feature vectors of one slide's patches, where the patches lie, and what they came from. */
+import type { GridOrder } from '../row-order.ts';
 import type { Level0Px, Mpp, MppSource } from '../units.ts';
 
 /** How the rows of a bag are ordered. Declared when a bag is made, never inherited from a file. */
-export type RowOrder = 'row-major' | 'column-major' | 'snake' | 'hilbert' | `window-${number}` | 'unknown';
+export type RowOrder = GridOrder | 'unknown';
 
 export interface BagMeta {
   readonly slideId: string;

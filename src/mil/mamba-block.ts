@@ -12,7 +12,7 @@ import type { Parameters } from '../kernels/parameters.ts';
 import { type SegmentLength, Sequence } from '../kernels/sequence.ts';
 import type { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
-import { stridedOrder } from './row-order.ts';
+import { stridedOrder } from '../row-order.ts';
 
 export const blockTypes = ['mamba', 'lbmamba', 'bimamba', 'srmamba'] as const;
 export type BlockType = (typeof blockTypes)[number];

@@ -1,6 +1,7 @@
 /** Which squares of a slide become patches: pure arithmetic on coordinates and a mask, no pixels. */
 import { UserError } from '../errors.ts';
 import { createRandom, shuffle } from '../random.ts';
+import type { GridOrder } from '../row-order.ts';
 import type { Level0Px, Mpp } from '../units.ts';
 import type { Slide } from './slide.ts';
 import type { TissueMask } from './tissue.ts';
@@ -23,9 +24,6 @@ export interface GridOptions {
 }
 
 export const gridDefaults = { patchPx: 256, mpp: 0.5, minTissue: 0.25, seed: 0 } as const;
-
-/** An order that patches can be listed in; `window-W` goes through windows of W x W patches. */
-export type GridOrder = 'row-major' | 'column-major' | 'snake' | 'hilbert' | `window-${number}`;
 
 export interface PatchGrid {
   readonly count: number;

@@ -1,5 +1,5 @@
 /** Row orders, exact. */
-import { sparseWindowOrder, stridedOrder, windowOrder } from '../../src/mil/row-order.ts';
+import { sparseWindowOrder, stridedOrder, windowOrder } from '../../src/row-order.ts';
 import type { Outputs, Runner } from './run-case.ts';
 
 /** The four directions that a windowed order is stored in. */
