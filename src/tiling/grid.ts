@@ -1,8 +1,9 @@
 /** Which squares of a slide become patches: pure arithmetic on coordinates and a mask, no pixels. */
 import { UserError } from '../errors.ts';
 import { createRandom, shuffle } from '../random.ts';
-import type { GridOrder } from '../row-order.ts';
+import { type GridOrder, orderOfCells } from '../row-order.ts';
 import type { Level0Px, Mpp } from '../units.ts';
+import type { Exclusion } from './patch-sieve.ts';
 import type { Slide } from './slide.ts';
 import type { TissueMask } from './tissue.ts';
 
@@ -18,19 +19,37 @@ export interface GridOptions {
   readonly minTissue?: number;
   /** From one patch to the next, in pixels of the patches: less than `patchPx` makes them overlap. `patchPx` if not said. */
   readonly stridePx?: number;
+  /**
+   * Each patch is moved by up to so many pixels of the patches, across and down, at random by `seed`: other cuts of the same tissue
+   * for training. At most half the stride, so that a patch stays at its own cell.
+   */
+  readonly jitterPx?: number;
   /** At most so many patches, chosen at random by `seed` from those with enough tissue; their order stays. */
   readonly maximum?: number;
   readonly seed?: number;
+  /** How the patches are listed. */
+  readonly order?: GridOrder;
 }
 
-export const gridDefaults = { patchPx: 256, mpp: 0.5, minTissue: 0.25, seed: 0 } as const;
+export const gridDefaults = {
+  patchPx: 256,
+  mpp: 0.5,
+  minTissue: 0.25,
+  jitterPx: 0,
+  seed: 0,
+  order: 'row-major',
+} as const;
 
 export interface PatchGrid {
   readonly count: number;
   /** count x 2: x, y of each patch's top-left corner, whole level-0 px. */
   readonly coords: Int32Array;
+  /** count x 2: row and column of each patch on the grid; jitter does not change them. */
+  readonly cells: Int32Array;
   /** Share of each patch that is tissue. */
   readonly tissue: Float32Array;
+  /** Places with some tissue that are not in the grid. */
+  readonly excluded: readonly ExcludedPlaces[];
   /** Side of a patch on the slide; seldom a whole number, and never rounded to one. */
   readonly level0Side: Level0Px;
   readonly patchPx: number;
@@ -38,8 +57,13 @@ export interface PatchGrid {
   readonly mpp: Mpp | null;
   /** From one patch to the next on the slide. */
   readonly level0Stride: Level0Px;
-  /** As made: left to right, then top to bottom. */
   readonly order: GridOrder;
+}
+
+export interface ExcludedPlaces {
+  readonly reason: Exclusion;
+  /** As `coords` of the grid. */
+  readonly coords: Int32Array;
 }
 
 /**
@@ -53,65 +77,90 @@ export function createGrid(
   tissue: TissueMask | null,
   options: GridOptions = {},
 ): PatchGrid {
-  const { patchPx, mpp, minTissue, maximum, seed } = { ...gridDefaults, ...options };
+  const { patchPx, mpp, minTissue, jitterPx, maximum, seed, order } = { ...gridDefaults, ...options };
   const stridePx = options.stridePx ?? patchPx;
-  checkOptions(patchPx, stridePx, maximum);
+  checkOptions({ patchPx, stridePx, minTissue, jitterPx, maximum });
   const { width, height } = slide.levels[0]!;
-  const level0Side = patchPx * level0PerPatchPixel(slide, mpp);
-  const level0Stride = (level0Side * stridePx) / patchPx;
+  const level0PerPx = level0PerPatchPixel(slide, mpp);
+  const level0Side = patchPx * level0PerPx;
+  const level0Stride = stridePx * level0PerPx;
   const columns = placesAlong(width, level0Side, level0Stride);
   const rows = placesAlong(height, level0Side, level0Stride);
+  const moved = jitter(jitterPx * level0PerPx, seed);
   const share = tissue
     ? tissueShare(tissue, level0Side)
     : (x: number, y: number) => insideShare(x, y, level0Side, width, height);
-  const coords: number[] = [];
-  const shares: number[] = [];
+  const kept: { coords: number[]; cells: number[]; tissue: number[] } = { coords: [], cells: [], tissue: [] };
+  const bare: number[] = [];
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const x = Math.round(column * level0Stride);
-      const y = Math.round(row * level0Stride);
+      const x = moved(column, columns, level0Stride);
+      const y = moved(row, rows, level0Stride);
       const found = share(x, y);
-      if (found < minTissue - 1e-9) continue;
-      coords.push(x, y);
-      shares.push(found);
+      if (found >= minTissue - 1e-9) {
+        kept.coords.push(x, y);
+        kept.cells.push(row, column);
+        kept.tissue.push(found);
+      } else if (found > 1e-9) bare.push(x, y);
     }
   }
-  const grid: PatchGrid = {
-    count: shares.length,
-    coords: Int32Array.from(coords),
-    tissue: Float32Array.from(shares),
+  const all: PatchGrid = {
+    count: kept.tissue.length,
+    coords: Int32Array.from(kept.coords),
+    cells: Int32Array.from(kept.cells),
+    tissue: Float32Array.from(kept.tissue),
+    excluded: bare.length === 0 ? [] : [{ reason: 'little-tissue', coords: Int32Array.from(bare) }],
     level0Side,
     level0Stride,
     patchPx,
     mpp: mpp ?? slide.scale.mpp,
     order: 'row-major',
   };
-  return maximum === undefined || maximum >= grid.count ? grid : pick(grid, chosen(grid.count, maximum, seed));
+  const some = maximum === undefined ? all : chooseSome(all, maximum, seed);
+  return order === 'row-major' ? some : { ...pick(some, orderOfCells(order, some.cells)), order };
 }
 
-/** Which row and column of the grid each patch lies in: count x 2, row before column. */
-export function cellsOf({ count, coords, level0Stride }: PatchGrid): Int32Array {
-  return Int32Array.from({ length: count * 2 }, (_, i) => Math.round(coords[i ^ 1]! / level0Stride));
+/** The grid without the patches of these indices, which join `excluded` under their reasons. */
+export function excludeFromGrid(grid: PatchGrid, reasons: ReadonlyMap<number, Exclusion>): PatchGrid {
+  if (reasons.size === 0) return grid;
+  const left = Array.from({ length: grid.count }, (_, i) => i).filter((i) => !reasons.has(i));
+  const excluded = [...new Set(reasons.values())].map((reason) => {
+    const patches = [...reasons.keys()].filter((i) => reasons.get(i) === reason);
+    return { reason, coords: pick(grid, Int32Array.from(patches)).coords };
+  });
+  return { ...pick(grid, Int32Array.from(left)), excluded: [...grid.excluded, ...excluded] };
 }
 
-/**
- * The same patches in another order.
- * @param permutation index of the patch that comes i-th, each once; out of `cellsOf`.
- */
-export function reorderGrid(grid: PatchGrid, permutation: Int32Array, order: GridOrder): PatchGrid {
-  if (permutation.length !== grid.count || new Set(permutation).size !== grid.count) {
-    throw new RangeError(`an order of ${permutation.length} patches for a grid of ${grid.count}`);
-  }
-  return { ...pick(grid, permutation), order };
+/** How many places were left out for each reason. */
+export function countExcluded({ excluded }: PatchGrid): Partial<Record<Exclusion, number>> {
+  return Object.fromEntries(excluded.map(({ reason, coords }) => [reason, coords.length / 2]));
 }
 
 function pick(grid: PatchGrid, indices: Int32Array): PatchGrid {
+  const pairs = (values: Int32Array) =>
+    Int32Array.from({ length: indices.length * 2 }, (_, i) => values[indices[i >> 1]! * 2 + (i & 1)]!);
   return {
     ...grid,
     count: indices.length,
-    coords: Int32Array.from({ length: indices.length * 2 }, (_, i) => grid.coords[indices[i >> 1]! * 2 + (i & 1)]!),
+    coords: pairs(grid.coords),
+    cells: pairs(grid.cells),
     tissue: Float32Array.from(indices, (index) => grid.tissue[index]!),
   };
+}
+
+/** Where the i-th of n places along a side begins: a whole level-0 px, moved at random, never out of the grid. */
+function jitter(reach: Level0Px, seed: number): (i: number, n: number, stride: Level0Px) => Level0Px {
+  if (reach === 0) return (i, _, stride) => Math.round(i * stride);
+  const random = createRandom(seed);
+  return (i, n, stride) =>
+    Math.min(Math.round((n - 1) * stride), Math.max(0, Math.round(i * stride + (2 * random() - 1) * reach)));
+}
+
+function chooseSome(grid: PatchGrid, maximum: number, seed: number): PatchGrid {
+  if (maximum >= grid.count) return grid;
+  const taken = new Set(chosen(grid.count, maximum, seed));
+  const others = Array.from({ length: grid.count }, (_, i) => i).filter((i) => !taken.has(i));
+  return excludeFromGrid(grid, new Map(others.map((i) => [i, 'not-chosen'])));
 }
 
 /** So many of the first `count` numbers, in order. */
@@ -120,17 +169,17 @@ function chosen(count: number, maximum: number, seed: number): Int32Array {
   return Int32Array.from(shuffle(createRandom(seed), all).slice(0, maximum)).sort();
 }
 
-function checkOptions(patchPx: number, stridePx: number, maximum: number | undefined): void {
+function checkOptions({ patchPx, stridePx, minTissue, jitterPx, maximum }: GridOptions & { stridePx: number }): void {
   const wrong = (
     [
-      ['patch size', patchPx, patchPx > 0],
-      ['stride', stridePx, stridePx > 0],
-      ['maximum', maximum, maximum === undefined || maximum >= 0],
+      ['patch size', patchPx!, patchPx! > 0, 'a whole number above 0'],
+      ['stride', stridePx, stridePx > 0, 'a number of pixels above 0'],
+      ['share of tissue', minTissue!, minTissue! >= 0 && minTissue! <= 1, 'a number from 0 to 1'],
+      ['jitter', jitterPx!, jitterPx! >= 0 && jitterPx! <= stridePx / 2, `0 to ${stridePx / 2} px, half the stride`],
+      ['maximum', maximum, maximum === undefined || maximum >= 0, 'a whole number, 0 or above'],
     ] as const
   ).find(([, , right]) => !right);
-  if (wrong) {
-    throw new UserError('bad-grid', `${wrong[1]} is no ${wrong[0]} of a grid.`, 'Give a whole number above 0.');
-  }
+  if (wrong) throw new UserError('bad-grid', `${wrong[1]} is no ${wrong[0]} of a grid.`, `Give ${wrong[3]}.`);
 }
 
 function level0PerPatchPixel(slide: Pick<Slide, 'source' | 'scale'>, mpp: Mpp | null): number {

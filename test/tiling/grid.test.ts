@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cellsOf, createGrid, reorderGrid } from '../../src/tiling/grid.ts';
+import { orderOfCells } from '../../src/row-order.ts';
+import { countExcluded, createGrid, excludeFromGrid } from '../../src/tiling/grid.ts';
 import type { TissueMask } from '../../src/tiling/tissue.ts';
 
 function slideOf(width: number, height: number, mpp: number | null) {
@@ -108,19 +109,80 @@ describe('createGrid', () => {
     const ranks = keys.map(([x, y]) => y! * 10_000 + x!);
     expect(ranks).toEqual(ranks.toSorted((a, b) => a - b));
     expect(createGrid(slide, null, { minTissue: 0, maximum: 10_000 })).toEqual(all);
-    expect(() => createGrid(slide, null, { stridePx: 0 })).toThrow(expect.objectContaining({ code: 'bad-grid' }));
   });
 
-  it('is put into another order by the cells of its patches', () => {
-    const grid = createGrid(slideOf(700, 500, 0.47), null, { minTissue: 0 });
-    expect([...cellsOf(grid)]).toEqual([0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 2, 0, 2, 1, 2, 2].slice(0, grid.count * 2));
-    const reversed = reorderGrid(
-      grid,
-      Int32Array.from({ length: grid.count }, (_, i) => grid.count - 1 - i),
-      'snake',
+  it('is listed in the order asked for, always the same patches', () => {
+    const slide = slideOf(2700, 1900, 0.47);
+    const rows = createGrid(slide, null, { minTissue: 0 });
+    expect([...rows.cells.subarray(0, 6)]).toEqual([0, 0, 0, 1, 0, 2]);
+    for (const order of ['column-major', 'snake', 'hilbert', 'window-2', 'window-3'] as const) {
+      const grid = createGrid(slide, null, { minTissue: 0, order });
+      expect(grid.order).toBe(order);
+      const permutation = orderOfCells(order, rows.cells);
+      expect([...grid.cells]).toEqual([...permutation].flatMap((i) => [rows.cells[2 * i]!, rows.cells[2 * i + 1]!]));
+      expect([...grid.coords]).toEqual([...permutation].flatMap((i) => [rows.coords[2 * i]!, rows.coords[2 * i + 1]!]));
+    }
+  });
+
+  it('jitter moves patches by the seed, no further than asked, and never their cells', () => {
+    fc.assert(
+      fc.property(sides, sides, fc.integer({ min: 0, max: 128 }), fc.integer(), (width, height, jitterPx, seed) => {
+        const slide = slideOf(width, height, 0.31);
+        const still = createGrid(slide, null, { minTissue: 0 });
+        const moved = createGrid(slide, null, { minTissue: 0, jitterPx, seed });
+        expect(moved).toEqual(createGrid(slide, null, { minTissue: 0, jitterPx, seed }));
+        expect([...moved.cells]).toEqual([...still.cells]);
+        moved.coords.forEach((at, i) => {
+          expect(Math.abs(at - still.coords[i]!)).toBeLessThanOrEqual((jitterPx * 0.5) / 0.31 + 1);
+          expect(at).toBeGreaterThanOrEqual(0);
+          expect(at).toBeLessThan(i % 2 === 0 ? width : height);
+        });
+      }),
+      { numRuns: 50, seed: 4 },
     );
-    expect(reversed.order).toBe('snake');
-    expect([...cellsOf(reversed).subarray(-2)]).toEqual([0, 0]);
-    expect(() => reorderGrid(grid, new Int32Array(grid.count), 'snake')).toThrow(RangeError);
+    const slide = slideOf(5000, 5000, 0.5);
+    const grid = (seed: number) => createGrid(slide, null, { minTissue: 0, jitterPx: 100, seed }).coords;
+    expect(grid(1)).not.toEqual(grid(2));
+  });
+
+  it('says of every place with tissue that it left out why', () => {
+    const slide = slideOf(3000, 3000, 0.5);
+    const data = Uint8Array.from({ length: 300 * 300 }, (_, i) => (i % 300 < 160 ? 1 : 0));
+    const mask: TissueMask = { width: 300, height: 300, data, level0PerPixel: 10, areaUm2: null };
+    // Six full columns of 256 px; the seventh has 64 px of tissue: a quarter.
+    const grid = createGrid(slide, mask, { minTissue: 0.3, maximum: 50 });
+    expect(grid.count).toBe(50);
+    expect(countExcluded(grid)).toEqual({ 'little-tissue': 12, 'not-chosen': 6 * 12 - 50 });
+  });
+
+  it('goes without patches that turn out bad, and remembers them', () => {
+    const grid = createGrid(slideOf(1024, 512, 0.5), null);
+    const sifted = excludeFromGrid(
+      grid,
+      new Map([
+        [0, 'blurred' as const],
+        [5, 'pen' as const],
+      ]),
+    );
+    expect([...sifted.cells]).toEqual([0, 1, 0, 2, 0, 3, 1, 0, 1, 2, 1, 3]);
+    expect(sifted.excluded).toEqual([
+      { reason: 'blurred', coords: Int32Array.of(0, 0) },
+      { reason: 'pen', coords: Int32Array.of(256, 256) },
+    ]);
+    expect(excludeFromGrid(grid, new Map())).toBe(grid);
+  });
+
+  it.each([
+    { patchPx: 0 },
+    { stridePx: -1 },
+    { minTissue: 1.5 },
+    { minTissue: Number.NaN },
+    { jitterPx: 129 },
+    { jitterPx: -1 },
+    { maximum: -1 },
+  ])('refuses %o', (options) => {
+    expect(() => createGrid(slideOf(1000, 1000, 0.5), null, options)).toThrow(
+      expect.objectContaining({ code: 'bad-grid' }),
+    );
   });
 });
