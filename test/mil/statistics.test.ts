@@ -170,12 +170,13 @@ describe('scores of two sides', () => {
   });
 
   it('find as many positives as a specificity allows', () => {
-    // Negatives 1 … 20; positives 0, 19, 19.5, 20.5, 21: one false alarm in twenty allows the threshold 20.
+    // Negatives 1 to 20: a specificity of 0.95 allows one false alarm, 20; of 0.9 a second, 19; of 0.99 none.
     const negatives = Array.from({ length: 20 }, (_, i) => i + 1);
     const positives = [0, 19, 19.5, 20.5, 21];
     const counts = countScores(rankScores([...negatives, ...positives]), (i) => i >= 20);
-    expect(atSpecificity(counts, 0.95)).toMatchObject({ sensitivity: 2 / 5, falsePositiveRate: 0, threshold: 20.5 });
-    expect(atSpecificity(counts, 0.9)).toMatchObject({ sensitivity: 3 / 5, falsePositiveRate: 0.05, threshold: 19.5 });
+    expect(atSpecificity(counts, 0.99)).toMatchObject({ sensitivity: 2 / 5, falsePositiveRate: 0, threshold: 20.5 });
+    expect(atSpecificity(counts, 0.95)).toMatchObject({ sensitivity: 3 / 5, falsePositiveRate: 0.05, threshold: 19.5 });
+    expect(atSpecificity(counts, 0.9)).toMatchObject({ sensitivity: 4 / 5, falsePositiveRate: 0.1, threshold: 19 });
     expect(
       atSpecificity(
         countScores(rankScores([1, 2]), () => true),
