@@ -68,9 +68,29 @@ export class Adam {
     }
   }
 
+  /** What a later run needs to go on as if there had been no pause. */
+  async readState(): Promise<AdamState> {
+    const { device } = this.parameters;
+    return { step: this.#step, m: await device.read(this.#m), v: await device.read(this.#v) };
+  }
+
+  writeState({ step, m, v }: AdamState): void {
+    const { device } = this.parameters;
+    this.#step = step;
+    device.write(this.#m.storage, m);
+    device.write(this.#v.storage, v);
+  }
+
   close(): void {
     for (const t of [this.#m, this.#v, this.#norm]) this.parameters.device.release(t.storage);
   }
+}
+
+/** Moments in the layout of the flat parameters, and the steps taken. */
+export interface AdamState {
+  readonly step: number;
+  readonly m: Float32Array;
+  readonly v: Float32Array;
 }
 
 /** Neighbouring parameters of the same rule, joined. */

@@ -1,14 +1,16 @@
 /** MambaMIL with layers of type Mamba, LBMamba, BiMamba or SRMamba (mambamil.md). */
-import { dropout } from '../kernels/elementwise.ts';
+import { add, dropout } from '../kernels/elementwise.ts';
+import { gatherRows } from '../kernels/gather.ts';
 import { layerNorm } from '../kernels/norm.ts';
 import type { Parameters } from '../kernels/parameters.ts';
 import { attentionPool } from '../kernels/pool.ts';
 import { Sequence } from '../kernels/sequence.ts';
 import type { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
+import { inverseOrder } from '../row-order.ts';
 import { attentionScores } from './attention.ts';
 import { type Dense, dense, denseOf, denseShapes, normShapes } from './dense.ts';
-import { type BlockWeights, blockShapes, blockWeights, mambaBlock } from './mamba-block.ts';
+import { type BlockOptions, type BlockWeights, blockShapes, blockWeights, mambaBlock } from './mamba-block.ts';
 import type { BagModel, BagOutput, ModelKind, PackedBags } from './model.ts';
 import type { MambaMilConfig } from './model-card.ts';
 
@@ -80,11 +82,15 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
     parameters.attach(tape);
     const sequence = new Sequence(tape, bags.offsets);
     let h = embed(tape, bags.features);
-    for (const { norm, block, reversed } of layers) {
+    for (const [i, { norm, block, reversed }] of layers.entries()) {
       const before = h;
+      const shuffle = bags.shuffles?.[i] ?? null;
       h = tape.checkpoint([before], () => {
         const x = layerNorm(tape, before, norm.weight, norm.bias);
-        const after = mambaBlock(tape, x, before, block, sequence, { type, K, rate, reversed });
+        const options = { type, K, rate, reversed };
+        const after = shuffle
+          ? shuffledBlock(tape, x, before, block, sequence, options, shuffle)
+          : mambaBlock(tape, x, before, block, sequence, options);
         tape.done(x);
         return after;
       });
@@ -114,4 +120,25 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
     classify,
     forward,
   };
+}
+
+/** residual + the block of x with its rows in another order, which is undone afterwards. */
+function shuffledBlock(
+  tape: Tape,
+  x: Tensor,
+  residual: Tensor,
+  block: BlockWeights,
+  sequence: Sequence,
+  options: BlockOptions,
+  order: Int32Array,
+): Tensor {
+  const index = (rows: Int32Array) => tape.constant(rows, [rows.length]);
+  const read = gatherRows(tape, x, index(order));
+  const after = mambaBlock(tape, read, null, block, sequence, options);
+  tape.done(read);
+  const back = gatherRows(tape, after, index(inverseOrder(order)));
+  tape.done(after);
+  const sum = add(tape, residual, back);
+  tape.done(residual, back);
+  return sum;
 }

@@ -1,0 +1,107 @@
+/** A cohort: the table of slides that a model is trained on, one row a slide (`slide,patient,label[,time,event],site,split,mpp`). */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { parseTable } from '../csv.ts';
+import { messageOf, UserError } from '../errors.ts';
+import type { Mpp } from '../units.ts';
+
+export interface CohortRow {
+  /** Line of the file, the names being line 1. */
+  readonly line: number;
+  readonly slide: string;
+  /** Name of the slide's file without its ending: what its bag is called. */
+  readonly id: string;
+  /** The slide itself where the table names no patient. */
+  readonly patient: string;
+  readonly label: string | null;
+  /** Follow-up in the table's own unit. */
+  readonly time: number | null;
+  /** 1: the event was seen at `time`; 0: censored. */
+  readonly event: 0 | 1 | null;
+  readonly site: string | null;
+  readonly split: string | null;
+  readonly mpp: Mpp | null;
+}
+
+export interface Cohort {
+  /** Path of the table. */
+  readonly source: string;
+  /** `sha256:…` of the table. */
+  readonly hash: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly CohortRow[];
+}
+
+const SLIDE_ENDINGS = /\.(svs|tiff?|ndpi|scn|bif|mrxs|vms|vmu|svslide|dcm|dzi|ome|arrow|h5|pt)$/i;
+
+export async function readCohort(path: string): Promise<Cohort> {
+  const text = await readFile(path, 'utf8').catch((cause) => {
+    throw new UserError('bad-cohort', `${path}: cannot be read (${messageOf(cause)}).`, 'Check the path.', { cause });
+  });
+  return parseCohort(path, text);
+}
+
+/** @throws UserError `bad-cohort` naming every row that is wrong. */
+export function parseCohort(source: string, text: string): Cohort {
+  const { columns, rows } = parseTable(source, text);
+  if (!columns.includes('slide')) {
+    const found = columns.join(', ') || 'none';
+    throw new UserError(
+      'bad-cohort',
+      `${source}: there is no column named slide (found: ${found}).`,
+      'Let the first line be slide,patient,label,site,split,mpp, or slide,patient,time,event,… for survival.',
+    );
+  }
+  if (rows.length === 0) {
+    throw new UserError('bad-cohort', `${source}: the table has no rows.`, 'Add one row a slide.');
+  }
+  const wrong: string[] = [];
+  const number = (line: number, name: string, cell: string | undefined, least: number): number | null => {
+    if (!cell) return null;
+    const value = Number(cell);
+    if (Number.isFinite(value) && value >= least) return value;
+    wrong.push(`line ${line} has the ${name} "${cell}"`);
+    return null;
+  };
+  const parsed = rows.map((row, i): CohortRow => {
+    const line = i + 2;
+    if (!row.slide) wrong.push(`line ${line} names no slide`);
+    const event = number(line, 'event', row.event, 0);
+    if (event !== null && event !== 0 && event !== 1) wrong.push(`line ${line} has the event "${row.event}"`);
+    const id = idOf(row.slide ?? '');
+    return {
+      line,
+      slide: row.slide ?? '',
+      id,
+      patient: row.patient || id,
+      label: row.label || null,
+      time: number(line, 'time', row.time, 0),
+      event: event as 0 | 1 | null,
+      site: row.site || null,
+      split: row.split || null,
+      mpp: number(line, 'mpp', row.mpp, Number.MIN_VALUE),
+    };
+  });
+  if (wrong.length > 0) throw new UserError('bad-cohort', `${source}: ${listed(wrong)}.`, 'Correct these rows.');
+  return { source, hash: `sha256:${createHash('sha256').update(text).digest('hex')}`, columns, rows: parsed };
+}
+
+function idOf(slide: string): string {
+  let name = basename(slide.replaceAll('\\', '/'));
+  while (SLIDE_ENDINGS.test(name)) name = name.replace(SLIDE_ENDINGS, '');
+  return name;
+}
+
+/** The first few of many, and how many there are. */
+export function listed(items: readonly string[], most = 5): string {
+  const more = items.length - most;
+  return `${items.slice(0, most).join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
+}
+
+/** `line 4 (slide-3), line 9 (slide-8)` */
+export function namedRows(rows: readonly CohortRow[], most = 5): string {
+  const more = rows.length - most;
+  const names = rows.slice(0, most).map(({ line, id }) => `line ${line} (${id})`);
+  return `${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}

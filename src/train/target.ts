@@ -1,0 +1,132 @@
+/** What a model is to learn of each row of a cohort: a class, or a time with an event. */
+import { UserError } from '../errors.ts';
+import { type Cohort, type CohortRow, listed, namedRows } from './cohort.ts';
+
+export type Task = 'classification' | 'survival';
+
+/** A class, or a time bin (mambamil.md, survival head). */
+export interface Target {
+  /** Class of the row; of a survival model the time bin. */
+  readonly label: number;
+  readonly censored: 0 | 1;
+  /** Follow-up; 0 of a class. */
+  readonly time: number;
+}
+
+export interface Targets {
+  readonly task: Task;
+  /** Class names, or those of the time bins. */
+  readonly classes: readonly string[];
+  /** Rows that have a target, and what it is, in the order of the table. */
+  readonly rows: readonly CohortRow[];
+  readonly targets: readonly Target[];
+  /** Whole sentences for the person. */
+  readonly warnings: readonly string[];
+}
+
+export interface TargetOptions {
+  /** Survival if the table has times and events and no labels, unless said. */
+  readonly task?: Task;
+  /** Names in the order of the logits; those of the labels, sorted, unless said. */
+  readonly classes?: readonly string[];
+  /** Time bins of a survival model. */
+  readonly bins?: number;
+}
+
+const BINS = 4;
+
+/**
+ * @throws UserError `one-class`, `unknown-label`, `bad-cohort`: nothing can be learnt from this table.
+ */
+export function targetsOf(cohort: Cohort, options: TargetOptions = {}): Targets {
+  const timed = cohort.rows.some(({ time, event }) => time !== null && event !== null);
+  const labelled = cohort.rows.some(({ label }) => label !== null);
+  const task = options.task ?? (timed && !labelled ? 'survival' : 'classification');
+  return task === 'survival' ? survivalTargets(cohort, options.bins ?? BINS) : classTargets(cohort, options.classes);
+}
+
+function classTargets({ source, rows: all }: Cohort, given: readonly string[] | undefined): Targets {
+  const rows = all.filter(({ label }) => label !== null);
+  const found = [...new Set(rows.map(({ label }) => label!))].sort((a, b) =>
+    a.localeCompare(b, 'en', { numeric: true }),
+  );
+  const classes = given ?? found;
+  const strangers = rows.filter(({ label }) => !classes.includes(label!));
+  if (strangers.length > 0) {
+    throw new UserError(
+      'unknown-label',
+      `${source}: ${namedRows(strangers)} have labels that are no class (${[...new Set(strangers.map(({ label }) => label))].join(', ')}); the classes are ${classes.join(', ')}.`,
+      'Correct the labels, or name all classes with --classes.',
+    );
+  }
+  if (found.length < 2) {
+    const what = found.length === 0 ? 'no row has a label' : `all ${rows.length} labelled rows are ${found[0]}`;
+    throw new UserError('one-class', `${source}: ${what}.`, 'A classifier needs slides of two classes or more.');
+  }
+  const absent = classes.filter((name) => !found.includes(name));
+  return {
+    task: 'classification',
+    classes,
+    rows,
+    targets: rows.map(({ label }) => ({ label: classes.indexOf(label!), censored: 0, time: 0 })),
+    warnings: [...left(all, rows, 'label'), ...absent.map((name) => `No row is of the class ${name}.`)],
+  };
+}
+
+function survivalTargets({ source, rows: all }: Cohort, bins: number): Targets {
+  const rows = all.filter(({ time, event }) => time !== null && event !== null);
+  const events = rows.filter(({ event }) => event === 1);
+  const patients = new Map(rows.map((row) => [row.patient, row]));
+  const differing = rows.filter((row) => {
+    const first = patients.get(row.patient)!;
+    return first.time !== row.time || first.event !== row.event;
+  });
+  if (differing.length > 0) {
+    throw new UserError(
+      'bad-cohort',
+      `${source}: the follow-up of ${namedRows(differing)} differs from that of another slide of the patient.`,
+      'Give all slides of a patient the same time and event.',
+    );
+  }
+  const times = [...patients.values()].filter(({ event }) => event === 1).map(({ time }) => time!);
+  if (new Set(times).size < bins) {
+    throw new UserError(
+      'one-class',
+      `${source}: ${events.length} events at ${new Set(times).size} different times do not make ${bins} time bins.`,
+      'Add patients with an event, or ask for fewer time bins.',
+    );
+  }
+  const edges = timeEdges(times, bins);
+  return {
+    task: 'survival',
+    classes: Array.from({ length: bins }, (_, i) => {
+      const [from, to] = [
+        i === 0 ? '0' : edges[i - 1]!.toPrecision(4),
+        i === bins - 1 ? 'later' : edges[i]!.toPrecision(4),
+      ];
+      return `${Number(from)} to ${to === 'later' ? to : Number(to)}`;
+    }),
+    rows,
+    targets: rows.map(({ time, event }) => ({
+      label: edges.filter((edge) => time! >= edge).length,
+      censored: event === 1 ? 0 : 1,
+      time: time!,
+    })),
+    warnings: left(all, rows, 'time and event'),
+  };
+}
+
+/** Inner edges: quantiles, linear between neighbours, of the times of those who had the event. Bins are closed on the left. */
+export function timeEdges(times: readonly number[], bins: number): number[] {
+  const sorted = [...times].sort((a, b) => a - b);
+  return Array.from({ length: bins - 1 }, (_, i) => {
+    const place = ((sorted.length - 1) * (i + 1)) / bins;
+    const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
+    return low + (high - low) * (place - Math.floor(place));
+  });
+}
+
+function left(all: readonly CohortRow[], used: readonly CohortRow[], what: string): string[] {
+  const rest = all.filter((row) => !used.includes(row));
+  return rest.length === 0 ? [] : [`${listed([namedRows(rest)])} have no ${what} and are left out.`];
+}
