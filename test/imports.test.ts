@@ -28,7 +28,11 @@ const FOLDERS: readonly Row[] = [
   { folder: 'src/features/encoders/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/'] },
   { folder: 'src/features/', mayImport: [...SHARED, 'src/tiling/'] },
   { folder: 'src/kernels/', mayImport: SHARED },
-  { folder: 'src/mil/', mayImport: [...SHARED, 'src/kernels/', 'src/features/bag', 'src/features/half.ts'] },
+  {
+    folder: 'src/mil/',
+    // torch-file: bags and checkpoints are the same zip of a pickle, and one reader of pickles is enough to trust.
+    mayImport: [...SHARED, 'src/kernels/', 'src/features/bag', 'src/features/half.ts', 'src/features/torch-file.ts'],
+  },
   { folder: 'src/viewer/web/', mayImport: ['src/viewer/api.ts', 'src/kernels/', 'src/viridis.ts'] },
   {
     folder: 'src/viewer/',
@@ -51,7 +55,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@cornerstonejs/codec-libjpeg-turbo-8bit': ['src/tiling/'],
   '@cornerstonejs/codec-openjpeg': ['src/tiling/'],
   '@hono/node-server': ['src/viewer/server.ts'],
-  'apache-arrow': ['src/features/store.ts'],
+  // Bags, and the table of patches that `tile` writes, which is no bag.
+  'apache-arrow': ['src/features/store.ts', 'src/run/patch-table.ts'],
   commander: ['src/cli/'],
   // Types only.
   geojson: ['src/', 'datasets/'],

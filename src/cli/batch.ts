@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { runBatch, type SlideOutcome } from '../run/batch.ts';
 import { findSlides } from '../run/slide-inputs.ts';
 import type { Line } from '../run/slide-job.ts';
-import type { Mpp } from '../units.ts';
+import type { TilingOptions } from '../run/survey.ts';
 import { DONE, FAILED, SOME_FAILED } from './exit.ts';
 import type { ExtractFlags } from './options.ts';
 import { printJson, printLine, printTable } from './print.ts';
@@ -15,24 +15,18 @@ export interface BatchFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' |
   readonly verbose?: boolean;
 }
 
-/** A line and the patches it wants. */
-export interface PatchLine extends Line {
-  readonly patchPx: number;
-  readonly patchMpp: Mpp | null;
-}
-
 /** Sets the exit code: a batch with a bad slide in it is not a failure of the whole. */
 export async function runAndPrint(
   names: readonly string[],
-  line: PatchLine,
+  line: Line,
+  tiling: TilingOptions,
   flags: BatchFlags,
   signal: AbortSignal,
 ): Promise<SlideOutcome[]> {
   const outcomes = await runBatch(await findSlides(names), line, {
     out: resolve(flags.out),
     mpp: flags.mpp ?? null,
-    patchPx: line.patchPx,
-    patchMpp: line.patchMpp,
+    tiling,
     batchSize: flags.batch ?? 64,
     dtype: flags.dtype ?? 'f16',
     asked: { ...flags },

@@ -10,6 +10,7 @@ import { createRandomModel } from '../mil/create-model.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { saveModel } from '../mil/model-folder.ts';
 import { openLine } from '../run/line.ts';
+import { plainTiling } from '../run/survey.ts';
 import { gridDefaults } from '../tiling/grid.ts';
 import { VERSION } from '../version.ts';
 import { type ServedViewer, serveViewer } from '../viewer/server.ts';
@@ -41,9 +42,9 @@ export function configure(command: Command): void {
       const manifest = await ensureSlides(join(FOLDER, 'slides'), signal);
       const model = await ensureModel(join(FOLDER, 'model'));
       const run = join(FOLDER, 'run');
-      const line = await openLine(lineOptions({ ...flags, batch: 64, dtype: 'f16' }, model));
+      const line = await openLine(lineOptions(flags, model));
       try {
-        await runAndPrint([manifest], line, { ...flags, out: run }, signal);
+        await runAndPrint([manifest], line, plainTiling(line.patchPx, line.patchMpp), { ...flags, out: run }, signal);
       } finally {
         await line.close();
       }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { openLine } from '../run/line.ts';
 import { type BatchFlags, runAndPrint } from './batch.ts';
 import { interruptSignal } from './interrupt.ts';
-import { addExtractOptions, type ExtractFlags, lineOptions } from './options.ts';
+import { addExtractOptions, type ExtractFlags, lineOptions, tilingOptions } from './options.ts';
 
 export function configure(command: Command): void {
   addExtractOptions(command)
@@ -14,7 +14,7 @@ export function configure(command: Command): void {
       const flags = command.optsWithGlobals<ExtractFlags & BatchFlags>();
       const line = await openLine(lineOptions(flags, null));
       try {
-        await runAndPrint(slides, line, flags, interruptSignal());
+        await runAndPrint(slides, line, tilingOptions(flags, line), flags, interruptSignal());
       } finally {
         await line.close();
       }

@@ -1,8 +1,14 @@
 /** Options that several commands share, and how their values are read. */
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DeviceChoice } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
+import { type GridOrder, isGridOrder } from '../row-order.ts';
 import type { LineOptions } from '../run/line.ts';
+import type { TilingOptions } from '../run/survey.ts';
+import { checkGridOptions, gridDefaults } from '../tiling/grid.ts';
+import { noLimits } from '../tiling/patch-sieve.ts';
+import type { Mpp } from '../units.ts';
 
 /** @throws InvalidArgumentError, which commander shows with the option's name. */
 export function parsePositive(text: string): number {
@@ -25,30 +31,101 @@ export function parsePort(text: string): number {
   return value;
 }
 
+/** @throws InvalidArgumentError */
+export function parseShare(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 1)) {
+    throw new InvalidArgumentError('It must be a number from 0 to 1.');
+  }
+  return value;
+}
+
+function parseWhole(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value > 2 ** 32) throw new InvalidArgumentError('It must be a whole number, 0 or above.');
+  return value;
+}
+
+function parseOrder(text: string): GridOrder {
+  if (isGridOrder(text)) return text;
+  throw new InvalidArgumentError('It must be row-major, column-major, snake, hilbert or window-W, such as window-4.');
+}
+
+function parseTargetMpp(text: string): number | 'native' {
+  return text === 'native' ? text : parsePositive(text);
+}
+
 /** What `tile`, `extract` and `run` are told about the slides and the patches. */
 export interface PatchFlags {
   readonly mpp?: number;
-  readonly patchPx?: number;
-  readonly patchMpp?: number;
+  readonly patchSize?: number;
+  readonly targetMpp?: number | 'native';
+  readonly stride?: number;
+  readonly overlap?: number;
+  readonly minTissue: number;
+  readonly maxPatches?: number;
+  readonly seed: number;
+  readonly order?: GridOrder;
+  readonly jitter: number;
+  readonly minFocus?: number;
+  readonly maxPen?: number;
+  readonly maxBadFraction: number;
+  readonly mask?: string;
+  readonly roi?: string;
 }
 
+/** Each may also stand in the environment: `--patch-size` as LAMINA_PATCH_SIZE. */
 export function addPatchOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option('--mpp <um>', 'micrometres per pixel of the slides, over what the files say')
-        .argParser(parsePositive)
-        .env('LAMINA_MPP'),
-    )
-    .addOption(
-      new Option('--patch-px <px>', 'side of a patch (default: what the model or encoder wants)')
-        .argParser(parseCount)
-        .env('LAMINA_PATCH_PX'),
-    )
-    .addOption(
-      new Option('--patch-mpp <um>', 'micrometres per pixel of the patches (default: likewise)')
-        .argParser(parsePositive)
-        .env('LAMINA_PATCH_MPP'),
-    );
+  const add = (flags: string, description: string, parse?: (text: string) => unknown, fallback?: unknown) => {
+    const option = new Option(flags, description);
+    if (parse) option.argParser(parse);
+    if (fallback !== undefined) option.default(fallback);
+    command.addOption(option.env(`LAMINA_${option.name().toUpperCase().replaceAll('-', '_')}`));
+    return option;
+  };
+  add('--mpp <um>', 'micrometres per pixel of the slides, over what the files say', parsePositive);
+  add('--patch-size <px>', 'side of a patch (default: what the model or encoder wants)', parseCount);
+  add('--target-mpp <um>', 'micrometres per pixel of the patches, or native (default: likewise)', parseTargetMpp);
+  add('--stride <px>', 'from one patch to the next (default: the side of a patch)', parsePositive);
+  add('--overlap <px>', 'of neighbouring patches, instead of --stride', parseWhole).conflicts('stride');
+  add('--min-tissue <share>', 'least share of a patch that is tissue', parseShare, gridDefaults.minTissue);
+  add('--max-patches <n>', 'at most so many patches a slide, chosen by --seed', parseCount);
+  add('--seed <n>', 'of what is left to chance', parseWhole, gridDefaults.seed);
+  add('--order <name>', 'of patches: row-major, column-major, snake, hilbert, window-W', parseOrder);
+  add('--jitter <px>', 'move each patch at random by up to so much', parseWhole, gridDefaults.jitterPx);
+  add('--min-focus <value>', 'leave out patches less sharp (see coords.arrow for values)', parsePositive);
+  add('--max-pen <share>', 'leave out patches with more ink', parseShare);
+  add('--max-bad-fraction <share>', 'leave out patches with more unreadable', parseShare, noLimits.maxBadFraction);
+  add('--mask <path>', 'GeoJSON of the tissue, or a folder of <slide>.geojson (default: found)');
+  add('--roi <path>', 'GeoJSON of what of the tissue is wanted, likewise');
+  return command;
+}
+
+/**
+ * The options as the run takes them.
+ * @param line what the model or encoder wants
+ * @throws UserError `bad-grid`
+ */
+export function tilingOptions(
+  flags: PatchFlags,
+  { patchPx, patchMpp, order }: { patchPx: number; patchMpp: Mpp | null; order: GridOrder },
+): TilingOptions {
+  const { stride, overlap, minTissue, maxPatches = null, seed, jitter, mask, roi } = flags;
+  const { minFocus = null, maxPen = null, maxBadFraction } = flags;
+  const grid = { patchPx, stridePx: stride ?? patchPx - (overlap ?? 0), minTissue, jitterPx: jitter };
+  checkGridOptions(grid);
+  return {
+    ...grid,
+    patchMpp,
+    maxPatches,
+    seed,
+    order: flags.order ?? order,
+    mask: mask === undefined ? null : resolve(mask),
+    roi: roi === undefined ? null : resolve(roi),
+    minFocus,
+    maxPen,
+    maxBadFraction,
+  };
 }
 
 export interface ExtractFlags extends PatchFlags {
@@ -80,8 +157,12 @@ export interface DeviceFlags {
 }
 
 /** What was not said is null. */
-export function lineOptions(flags: ExtractFlags & Partial<DeviceFlags>, model: string | null): LineOptions {
-  const { encoder = null, device = 'auto', threads = null, modelType = null, patchPx = null, patchMpp = null } = flags;
+export function lineOptions(
+  flags: Pick<ExtractFlags, 'encoder' | 'patchSize' | 'targetMpp'> & Partial<DeviceFlags>,
+  model: string | null,
+): LineOptions {
+  const { encoder = null, device = 'auto', threads = null, modelType = null } = flags;
+  const { patchSize: patchPx = null, targetMpp: patchMpp = null } = flags;
   return { model, modelType, encoder, device, threads, patchPx, patchMpp };
 }
 

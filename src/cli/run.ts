@@ -4,7 +4,14 @@ import { blockTypes } from '../mil/mamba-block.ts';
 import { openLine } from '../run/line.ts';
 import { type BatchFlags, runAndPrint } from './batch.ts';
 import { interruptSignal } from './interrupt.ts';
-import { addDeviceOptions, addExtractOptions, type DeviceFlags, type ExtractFlags, lineOptions } from './options.ts';
+import {
+  addDeviceOptions,
+  addExtractOptions,
+  type DeviceFlags,
+  type ExtractFlags,
+  lineOptions,
+  tilingOptions,
+} from './options.ts';
 
 type Flags = ExtractFlags & DeviceFlags & BatchFlags & { readonly model: string };
 
@@ -19,7 +26,7 @@ export function configure(command: Command): void {
       const flags = command.optsWithGlobals<Flags>();
       const line = await openLine(lineOptions(flags, flags.model));
       try {
-        await runAndPrint(slides, line, flags, interruptSignal());
+        await runAndPrint(slides, line, tilingOptions(flags, line), flags, interruptSignal());
       } finally {
         await line.close();
       }

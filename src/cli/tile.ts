@@ -3,16 +3,18 @@ import type { Command } from 'commander';
 import { gridDefaults } from '../tiling/grid.ts';
 import { type BatchFlags, runAndPrint } from './batch.ts';
 import { interruptSignal } from './interrupt.ts';
-import { addPatchOptions, type PatchFlags } from './options.ts';
+import { addPatchOptions, type PatchFlags, tilingOptions } from './options.ts';
 
 export function configure(command: Command): void {
   addPatchOptions(command)
     .argument('<slides...>', 'files, folders, patterns, addresses or manifests (CSV)')
-    .requiredOption('--out <folder>', 'where tissue.geojson and preview.png of each slide go')
+    .requiredOption('--out <folder>', 'where coords.arrow, tissue.geojson and preview.png of each slide go')
     .option('--json', 'print one JSON object')
     .action(async (slides: string[]) => {
       const flags = command.optsWithGlobals<PatchFlags & BatchFlags>();
-      const { patchPx = gridDefaults.patchPx, patchMpp = gridDefaults.mpp } = flags;
-      await runAndPrint(slides, { encoder: null, predictor: null, patchPx, patchMpp }, flags, interruptSignal());
+      const { patchSize: patchPx = gridDefaults.patchPx, targetMpp = gridDefaults.mpp } = flags;
+      const patchMpp = targetMpp === 'native' ? null : targetMpp;
+      const tiling = tilingOptions(flags, { patchPx, patchMpp, order: gridDefaults.order });
+      await runAndPrint(slides, { encoder: null, predictor: null }, tiling, flags, interruptSignal());
     });
 }

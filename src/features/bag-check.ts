@@ -38,7 +38,7 @@ export function requireMatch(name: string, bag: BagKind, needs: BagNeeds): void 
     throw mismatch(`${bag.dimension} features a patch`, `${needs.dimension}`, hint);
   }
   if (patchMpp !== null && needs.patchMpp !== null && Math.abs(patchMpp / needs.patchMpp - 1) > SCALE_TOLERANCE) {
-    const hint = `Extract with --patch-mpp ${needs.patchMpp}.`;
+    const hint = `Extract with --target-mpp ${needs.patchMpp}.`;
     throw mismatch(`patches of ${patchMpp} um/px`, `${needs.patchMpp} um/px`, hint);
   }
 }

@@ -57,7 +57,7 @@ function requireFit({ pixels, count, size }: PatchBatch): void {
     throw new RangeError(`${pixels.length} bytes are not ${count} RGB patches of ${size} px`);
   }
   if (size < SMALLEST_PATCH) {
-    const hint = `Use patches of ${SMALLEST_PATCH} px or more (--patch-px 256).`;
+    const hint = `Use patches of ${SMALLEST_PATCH} px or more (--patch-size 256).`;
     throw new UserError('patch-too-small', `stain-texture cannot describe patches of ${size} px.`, hint);
   }
 }

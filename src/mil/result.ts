@@ -27,6 +27,14 @@ export interface PatchSize {
   readonly mpp: Mpp | null;
 }
 
+/** A rectangle of the slide that cannot be read. */
+export interface HoleResult {
+  readonly x: Level0Px;
+  readonly y: Level0Px;
+  readonly width: Level0Px;
+  readonly height: Level0Px;
+}
+
 /** `slide.json`: what was read from a slide, and how much of it was used. */
 export interface SlideResult {
   /** Unique in the run; the name of the slide's folder. */
@@ -51,8 +59,12 @@ export interface SlideResult {
   readonly patch: PatchSize;
   /** Patches in the bag. */
   readonly nPatches: number;
+  /** Places with some tissue that are no patches, by reason: `little-tissue`, `not-chosen`, `blurred`, `pen`, `unreadable`. */
+  readonly leftOut: Readonly<Record<string, number>>;
   /** Stored tiles that could not be decoded; patches on them are left out. */
   readonly unreadableTiles: number;
+  /** Where those tiles lie; those of different levels may overlap. */
+  readonly holes: readonly HoleResult[];
   /** Whole sentences for the person, such as an assumed scale. */
   readonly warnings: readonly string[];
 }

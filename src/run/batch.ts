@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
 import type { FeatureType } from '../features/store.ts';
 import type { RunResult } from '../mil/result.ts';
+import { hashSlide } from '../tiling/slide-hash.ts';
 import type { Mpp } from '../units.ts';
 import { VERSION } from '../version.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type Line, runSlide } from './slide-job.ts';
 import { type FinishedSlide, hashOf, readFinished } from './slide-record.ts';
 import { type StageName, Stages } from './stages.ts';
+import { areasOf, requireAreasPerSlide, type TilingOptions } from './survey.ts';
 import { writeFailures, writeSummary } from './tables.ts';
 import { makeFolder, writeJson } from './whole-file.ts';
 
@@ -16,8 +18,7 @@ export interface BatchOptions {
   /** The run folder. */
   readonly out: string;
   readonly mpp: Mpp | null;
-  readonly patchPx: number;
-  readonly patchMpp: Mpp | null;
+  readonly tiling: TilingOptions;
   readonly batchSize: number;
   readonly dtype: FeatureType;
   /** What else the run was asked for, for `run.json`. */
@@ -56,14 +57,16 @@ export interface SlideOutcome {
  * Runs the slides and writes the run folder: `run.json` at the start and, with the tables, at the end; also when interrupted.
  *
  * @returns one outcome a slide, in the order of the inputs.
- * @throws UserError `cannot-write` if the folder cannot be made; the signal's reason. A bad slide is an outcome, not an error.
+ * @throws UserError `cannot-write` if the folder cannot be made, `one-area-file`; the signal's reason. A bad slide is an outcome, not an error.
  */
 export async function runBatch(
   inputs: readonly SlideInput[],
   line: Line,
   options: BatchOptions,
 ): Promise<SlideOutcome[]> {
-  const { out, signal, onEvent } = options;
+  const { out, tiling, signal, onEvent } = options;
+  await requireAreasPerSlide(tiling.mask, inputs.length);
+  await requireAreasPerSlide(tiling.roi, inputs.length);
   await makeFolder(join(out, 'slides'));
   const startedAt = new Date().toISOString();
   const timings: Record<string, number> = {};
@@ -97,11 +100,11 @@ async function runOne(
 ): Promise<SlideOutcome> {
   const { out, signal, onEvent } = options;
   const folder = join(out, 'slides', input.id);
-  const configuration = configurationHash(input, line, options);
   const stages = new Stages();
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
   try {
+    const configuration = await configurationHash(input, line, options);
     const former = await readFinished(folder, input.source, configuration);
     if (former) return { ...finished(input, former), skipped: true, seconds: seconds() };
     const onProgress = (done: number, patches: number) => onEvent({ kind: 'patches', input, done, patches });
@@ -127,26 +130,36 @@ function failureOf(error: unknown): Omit<Failure, 'stage'> {
 }
 
 /** Everything that shapes the files of one slide; not what only shapes the speed, such as device, threads and batch. */
-function configurationHash(input: SlideInput, { encoder, predictor }: Line, options: BatchOptions): string {
+async function configurationHash(
+  input: SlideInput,
+  { encoder, predictor }: Line,
+  { mpp, tiling, dtype }: BatchOptions,
+): Promise<string> {
   return hashOf({
     version: VERSION,
-    mpp: options.mpp ?? input.mpp,
-    patchPx: options.patchPx,
-    patchMpp: options.patchMpp,
-    dtype: options.dtype,
+    mpp: mpp ?? input.mpp,
+    ...tiling,
+    mask: await contentOf(tiling.mask, input),
+    roi: await contentOf(tiling.roi, input),
+    dtype,
     encoder: encoder?.id ?? null,
     model: predictor?.model.hash ?? null,
     label: input.label,
   });
 }
 
+/** Hash of the areas of a slide, null without any; a file that cannot be read fails when it is needed. */
+async function contentOf(path: string | null, { id }: SlideInput): Promise<string | null> {
+  return path === null ? null : await hashSlide(await areasOf(path, id)).catch(() => null);
+}
+
 function runResult(
   inputs: readonly SlideInput[],
   { encoder, predictor }: Line,
-  { out, mpp, patchPx, patchMpp, batchSize, dtype, asked }: BatchOptions,
+  { out, mpp, tiling, batchSize, dtype, asked }: BatchOptions,
   times: Pick<RunResult, 'startedAt' | 'finishedAt' | 'timings'>,
 ): RunResult {
-  const settings = { out, mpp, patchPx, patchMpp, batchSize, dtype, encoder: encoder?.id ?? null };
+  const settings = { out, mpp, ...tiling, batchSize, dtype, encoder: encoder?.id ?? null };
   return {
     version: VERSION,
     ...times,

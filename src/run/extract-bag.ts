@@ -3,12 +3,15 @@ import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { createBagWriter, type FeatureType } from '../features/store.ts';
 import type { PatchGrid } from '../tiling/grid.ts';
+import type { PatchSieve } from '../tiling/patch-sieve.ts';
 import { type PatchStreamBatch, patches } from '../tiling/patches.ts';
 import type { Slide } from '../tiling/slide.ts';
 
 export interface ExtractOptions {
   readonly batchSize: number;
   readonly dtype: FeatureType;
+  /** Which patches are kept; afterwards it knows which were not. */
+  readonly sieve: PatchSieve;
   readonly signal: AbortSignal;
   /** Patches encoded so far, those left out included. */
   readonly onProgress: (done: number) => void;
@@ -21,7 +24,7 @@ interface EncodedBatch {
 }
 
 /**
- * Writes the bag of a slide. A patch of which a part could not be read is left out.
+ * Writes the bag of a slide: the patches that the sieve keeps.
  *
  * @returns number of patches in the bag.
  * @throws UserError as `createBagWriter`; the signal's reason. Nothing is left behind then.
@@ -34,11 +37,11 @@ export async function extractBag(
   meta: BagMeta,
   options: ExtractOptions,
 ): Promise<number> {
-  const { batchSize, dtype, signal, onProgress } = options;
+  const { batchSize, dtype, sieve, signal, onProgress } = options;
   const writer = await createBagWriter(path, meta, { dimension: encoder.dimension, dtype });
   try {
     for await (const { batch, features } of encoded(encoder, patches(slide, grid, { batchSize, signal }), signal)) {
-      const rows = wholeRows(batch);
+      const rows = sieve.rows(batch);
       await writer.append(
         pickRows(features, encoder.dimension, rows),
         pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
@@ -71,13 +74,6 @@ async function* encoded(
   } finally {
     await Promise.allSettled(underway);
   }
-}
-
-/** Rows of the batch whose patches were read whole; null for all of them. */
-function wholeRows({ first, count, holes }: PatchStreamBatch): number[] | null {
-  if (holes.length === 0) return null;
-  const torn = new Set(holes.map(({ patch }) => patch - first));
-  return Array.from({ length: count }, (_, row) => row).filter((row) => !torn.has(row));
 }
 
 function pickRows<T extends Float32Array | Int32Array>(values: T, width: number, rows: readonly number[] | null): T {

@@ -4,6 +4,7 @@ import { requireMatch } from '../features/bag-check.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { encoderNames, openEncoder } from '../features/open-encoder.ts';
 import type { ModelCard } from '../mil/model-card.ts';
+import type { GridOrder } from '../row-order.ts';
 import { gridDefaults } from '../tiling/grid.ts';
 import type { Mpp } from '../units.ts';
 import { openPredictor, type PredictorOptions } from './predictor.ts';
@@ -16,12 +17,16 @@ export interface LineOptions extends PredictorOptions {
   readonly encoder: string | null;
   /** Null takes what the model was made for, and without a model what the encoder wants. */
   readonly patchPx: number | null;
-  readonly patchMpp: Mpp | null;
+  /** Null likewise; `native` takes the pixels of level 0 as they are. */
+  readonly patchMpp: Mpp | 'native' | null;
 }
 
 export interface OpenLine extends Line {
   readonly patchPx: number;
-  readonly patchMpp: Mpp;
+  /** Null for the pixels of level 0. */
+  readonly patchMpp: Mpp | null;
+  /** The order that the model was trained on. */
+  readonly order: GridOrder;
   close(): Promise<void>;
 }
 
@@ -43,7 +48,8 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     const predictor = model === null ? null : keep(await openPredictor(model, options));
     const card = predictor?.card ?? null;
     const encoder = keep(await (options.encoder === null ? openEncoderFor(model, card) : openEncoder(options.encoder)));
-    const patchMpp = options.patchMpp ?? card?.patchMpp ?? encoder.input.mpp;
+    const asked = options.patchMpp ?? card?.patchMpp ?? encoder.input.mpp;
+    const patchMpp = asked === 'native' ? null : asked;
     const patchPx = options.patchPx ?? card?.patchPx ?? encoder.input.size ?? gridDefaults.patchPx;
     if (card) {
       const needs = { encoder: card.encoder ?? encoder.id, dimension: card.input, patchMpp: card.patchMpp };
@@ -53,7 +59,8 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
         needs,
       );
     }
-    return { encoder, predictor, patchPx, patchMpp, close };
+    const order = card && card.order !== 'unknown' ? card.order : gridDefaults.order;
+    return { encoder, predictor, patchPx, patchMpp, order, close };
   } catch (error) {
     await close();
     throw error;

@@ -7,22 +7,25 @@ import type { Encoder } from '../features/encoder.ts';
 import { addScores, type FeatureType, readBag } from '../features/store.ts';
 import type { PredictionResult } from '../mil/result.ts';
 import { toGeoJson } from '../tiling/geojson.ts';
-import { createGrid, type PatchGrid } from '../tiling/grid.ts';
+import { countExcluded, excludeFromGrid, type PatchGrid } from '../tiling/grid.ts';
+import { holesOf } from '../tiling/holes.ts';
 import { openSlide } from '../tiling/open-slide.ts';
-import type { Overview } from '../tiling/overview.ts';
+import { PatchSieve } from '../tiling/patch-sieve.ts';
+import { contradictsObjective } from '../tiling/physical-scale.ts';
 import type { Slide } from '../tiling/slide.ts';
 import { hashSlide } from '../tiling/slide-hash.ts';
-import { encodeJpeg, readThumbnail } from '../tiling/thumbnail.ts';
-import { readTissue, type TissueMask } from '../tiling/tissue.ts';
+import { encodeJpeg } from '../tiling/thumbnail.ts';
 import type { Mpp } from '../units.ts';
 import { VERSION } from '../version.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
+import { patchTable } from './patch-table.ts';
 import type { Predictor } from './predictor.ts';
 import { drawPreview } from './preview.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
 import type { Stages } from './stages.ts';
+import { measureGrid, type Survey, surveySlide, type TilingOptions } from './survey.ts';
 import { makeFolder, writeJson, writeWhole } from './whole-file.ts';
 
 /** How far the line goes: without an encoder to the grid, without a predictor to the bag. */
@@ -34,9 +37,7 @@ export interface Line {
 export interface SlideOptions {
   /** Micrometres per level-0 pixel, over what the slide says; null leaves it to the slide. */
   readonly mpp: Mpp | null;
-  readonly patchPx: number;
-  /** Micrometres per pixel of the patches; null takes the pixels of level 0 as they are. */
-  readonly patchMpp: Mpp | null;
+  readonly tiling: TilingOptions;
   readonly batchSize: number;
   readonly dtype: FeatureType;
   /** Goes into `slide.json`, for the next run. */
@@ -49,9 +50,6 @@ export interface SlideControl {
   readonly onProgress: (done: number, patches: number) => void;
 }
 
-/** Longer side of the thumbnail and the heatmap. */
-const THUMBNAIL_PX = 1024;
-
 /** One slide on its way. */
 interface Job {
   readonly input: SlideInput;
@@ -63,13 +61,6 @@ interface Job {
   readonly line: Line;
   readonly options: SlideOptions;
   readonly control: SlideControl;
-}
-
-/** Where the tissue is, and which patches cover it. */
-interface Survey {
-  readonly tissue: TissueMask;
-  readonly thumbnail: Overview;
-  readonly grid: PatchGrid;
 }
 
 /**
@@ -91,11 +82,13 @@ export async function runSlide(
   try {
     await makeFolder(work);
     const hash = await stages.run('open', () => hashSlide(input.source, signal));
-    const survey = await stages.run('tissue', () => surveySlide(slide, options, signal));
-    const job = { input, slide, hash, survey, work, line, options, control };
-    const nPatches = line.encoder ? await extract(job, line.encoder) : survey.grid.count;
-    const record = await slideRecord(job, nPatches);
-    const prediction = line.predictor && nPatches > 0 ? await predict(job, line.predictor) : null;
+    const survey = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
+    const whole = { input, slide, hash, survey, work, line, options, control };
+    const grid = await (line.encoder ? extract(whole, line.encoder) : measure(whole));
+    requireReadable(whole, grid);
+    const job = { ...whole, survey: { ...survey, grid } };
+    const record = await slideRecord(job);
+    const prediction = line.predictor && grid.count > 0 ? await predict(job, line.predictor) : null;
     await stages.run('write', async () => {
       await writeRecords(job, record, prediction);
       await rm(folder, { recursive: true, force: true });
@@ -108,24 +101,48 @@ export async function runSlide(
   }
 }
 
-async function surveySlide(slide: Slide, { patchPx, patchMpp }: SlideOptions, signal: AbortSignal): Promise<Survey> {
-  const tissue = await readTissue(slide, signal);
-  const grid = createGrid(slide, tissue, { patchPx, mpp: patchMpp });
-  return { tissue, grid, thumbnail: await readThumbnail(slide, THUMBNAIL_PX, signal) };
+/** Writes `coords.arrow`. @returns the patches in it. */
+async function measure({ input, slide, hash, survey, work, options, control }: Job): Promise<PatchGrid> {
+  const { stages, signal } = control;
+  const onProgress = (done: number) => control.onProgress(done, survey.grid.count);
+  const { grid, measures } = await stages.run('measure', () =>
+    measureGrid(slide, survey.grid, options.tiling, signal, onProgress),
+  );
+  const { mpp, source } = slide.scale;
+  const meta = {
+    slideId: input.id,
+    slideHash: hash,
+    mpp,
+    mppSource: source,
+    patchPx: grid.patchPx,
+    patchMpp: grid.mpp,
+    patchLevel0Px: grid.level0Side,
+    strideLevel0Px: grid.level0Stride,
+    order: grid.order,
+    version: VERSION,
+  };
+  await writeWhole(join(work, 'coords.arrow'), patchTable(grid, measures, meta));
+  return grid;
 }
 
-/** @returns number of patches in the bag. */
-async function extract(job: Job, encoder: Encoder): Promise<number> {
-  const { input, slide, work, survey, options, control } = job;
+/** Writes the bag. @returns the patches in it. */
+async function extract(job: Job, encoder: Encoder): Promise<PatchGrid> {
+  const { slide, work, survey, options, control } = job;
   const { grid } = survey;
   const { batchSize, dtype } = options;
   const { stages, signal } = control;
   const onProgress = (done: number) => control.onProgress(done, grid.count);
-  const count = await stages.run('extract', () =>
-    extractBag(slide, grid, encoder, bagPath(work), bagMeta(job, encoder), { batchSize, dtype, signal, onProgress }),
-  );
-  if (count > 0 || grid.count === 0) return count;
-  const problem = `${input.source}: none of its ${grid.count} patches can be read (${slide.unreadable[0]?.reason}).`;
+  const sieve = new PatchSieve(options.tiling);
+  const how = { batchSize, dtype, sieve, signal, onProgress };
+  await stages.run('extract', () => extractBag(slide, grid, encoder, bagPath(work), bagMeta(job, encoder), how));
+  return excludeFromGrid(grid, sieve.excluded);
+}
+
+/** @throws UserError `unreadable-slide` if it has patches and holes took all of them. */
+function requireReadable({ input, slide, survey }: Job, left: PatchGrid): void {
+  const { count } = survey.grid;
+  if (count === 0 || countExcluded(left).unreadable !== count) return;
+  const problem = `${input.source}: none of its ${count} patches can be read (${slide.unreadable[0]?.reason}).`;
   throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
 }
 
@@ -150,12 +167,12 @@ async function predict(job: Job, predictor: Predictor): Promise<PredictionResult
 
 /** What is small, at the end; `slide.json` last. */
 async function writeRecords(job: Job, record: SlideRecord, prediction: PredictionResult | null): Promise<void> {
-  const { work, line, survey } = job;
+  const { work, line, survey, slide } = job;
   const { tissue, thumbnail, grid } = survey;
   await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
   await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, record)));
   if (!line.encoder) {
-    await writeWhole(join(work, 'preview.png'), await encodePng(drawPreview(thumbnail, tissue, grid)));
+    await writeWhole(join(work, 'preview.png'), await encodePng(drawPreview(thumbnail, tissue, grid, holesOf(slide))));
   }
   if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
   await writeJson(join(work, 'slide.json'), record);
@@ -185,7 +202,8 @@ function bagMeta({ input, slide, hash, survey }: Job, encoder: Encoder): BagMeta
   };
 }
 
-async function slideRecord({ input, slide, hash, survey, options }: Job, nPatches: number): Promise<SlideRecord> {
+async function slideRecord(job: Job): Promise<SlideRecord> {
+  const { input, slide, hash, survey, options } = job;
   const { tissue, grid } = survey;
   // A pixel of level 0 is a level-0 pixel.
   const { width, height }: { width: number; height: number } = slide.levels[0]!;
@@ -205,25 +223,38 @@ async function slideRecord({ input, slide, hash, survey, options }: Job, nPatche
     }),
     tissueAreaUm2: tissue.areaUm2,
     patch: { px: grid.patchPx, level0Px: grid.level0Side, mpp: grid.mpp },
-    nPatches,
+    nPatches: grid.count,
+    leftOut: countExcluded(grid),
     unreadableTiles: slide.unreadable.length,
-    warnings: warnings(slide, grid, nPatches),
+    holes: holesOf(slide),
+    warnings: warnings(job),
     madeFrom: { configuration: options.configuration, file: await stampOf(input.source) },
   };
 }
 
-function warnings({ scale, unreadable }: Slide, grid: PatchGrid, nPatches: number): string[] {
+function warnings({ slide: { scale, objectivePower, unreadable }, survey: { tissue, grid }, options }: Job): string[] {
   const found: string[] = [];
   if (scale.source === 'objective') {
     found.push(
       `The file gives no micrometres per pixel; ${scale.mpp} was derived from its objective. Check it, or pass --mpp.`,
     );
   }
+  if (scale.source === 'flag' && scale.mpp !== null && contradictsObjective(scale.mpp, objectivePower)) {
+    found.push(`--mpp says ${scale.mpp} um/px, but the file names an objective of ${objectivePower}x.`);
+  }
   if (grid.mpp === null) found.push('The scale of this slide is unknown; its patches are pixels of level 0.');
-  if (grid.count === 0) found.push('No tissue was found, so there is no prediction.');
+  const left = countExcluded(grid);
+  if (!tissue.data.includes(1)) found.push('No tissue was found, so there is no prediction.');
+  else if (grid.count === 0) {
+    const reasons = Object.entries(left).map(([reason, count]) => `${count} ${reason}`);
+    found.push(`There is tissue, but no patch is left to look at (${reasons.join(', ')}), so there is no prediction.`);
+  }
   if (unreadable.length > 0) {
+    const most = options.tiling.maxBadFraction;
     found.push(
-      `${unreadable.length} stored tiles cannot be read; ${grid.count - nPatches} patches on them were left out.`,
+      `${unreadable.length} stored tiles cannot be read; ${left.unreadable ?? 0} patches on them were left out${
+        most > 0 ? `, those with up to ${most} of them missing were kept` : ''
+      }.`,
     );
   }
   return found;

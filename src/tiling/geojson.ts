@@ -4,7 +4,7 @@ import type { FeatureCollection, Polygon, Position } from 'geojson';
 import { messageOf, UserError } from '../errors.ts';
 import type { Mask } from './morphology.ts';
 import type { Slide } from './slide.ts';
-import { maskScale, type TissueMask, tissueMask } from './tissue.ts';
+import { maskPixelUm2, maskScale, type TissueMask, tissueMask } from './tissue.ts';
 
 /** What QuPath keeps with an annotation. */
 export interface AnnotationProperties {
@@ -79,8 +79,7 @@ export function maskOfPolygons(polygons: readonly Position[][][], slide: Pick<Sl
   const height = Math.ceil(slide.levels[0]!.height / scale);
   const data = new Uint8Array(width * height);
   for (const rings of polygons) fillPolygon(rings, scale, { width, height, data });
-  const pixelUm2 = slide.scale.mpp === null ? null : (scale * slide.scale.mpp) ** 2;
-  return tissueMask({ width, height, data }, scale, pixelUm2);
+  return tissueMask({ width, height, data }, scale, maskPixelUm2(slide));
 }
 
 /** Row by row, between every second crossing of a line through the pixels' middles. */

@@ -79,7 +79,7 @@ export function createGrid(
 ): PatchGrid {
   const { patchPx, mpp, minTissue, jitterPx, maximum, seed, order } = { ...gridDefaults, ...options };
   const stridePx = options.stridePx ?? patchPx;
-  checkOptions({ patchPx, stridePx, minTissue, jitterPx, maximum });
+  checkGridOptions({ patchPx, stridePx, minTissue, jitterPx, ...(maximum === undefined ? {} : { maximum }) });
   const { width, height } = slide.levels[0]!;
   const level0PerPx = level0PerPatchPixel(slide, mpp);
   const level0Side = patchPx * level0PerPx;
@@ -169,13 +169,18 @@ function chosen(count: number, maximum: number, seed: number): Int32Array {
   return Int32Array.from(shuffle(createRandom(seed), all).slice(0, maximum)).sort();
 }
 
-function checkOptions({ patchPx, stridePx, minTissue, jitterPx, maximum }: GridOptions & { stridePx: number }): void {
+/** @throws UserError `bad-grid` */
+export function checkGridOptions(
+  options: Required<Pick<GridOptions, 'patchPx' | 'stridePx' | 'minTissue' | 'jitterPx'>> &
+    Pick<GridOptions, 'maximum'>,
+): void {
+  const { patchPx, stridePx, minTissue, jitterPx, maximum } = options;
   const wrong = (
     [
-      ['patch size', patchPx!, patchPx! > 0, 'a whole number above 0'],
+      ['patch size', patchPx, patchPx > 0, 'a whole number above 0'],
       ['stride', stridePx, stridePx > 0, 'a number of pixels above 0'],
-      ['share of tissue', minTissue!, minTissue! >= 0 && minTissue! <= 1, 'a number from 0 to 1'],
-      ['jitter', jitterPx!, jitterPx! >= 0 && jitterPx! <= stridePx / 2, `0 to ${stridePx / 2} px, half the stride`],
+      ['share of tissue', minTissue, minTissue >= 0 && minTissue <= 1, 'a number from 0 to 1'],
+      ['jitter', jitterPx, jitterPx >= 0 && jitterPx <= stridePx / 2, `0 to ${stridePx / 2} px, half the stride`],
       ['maximum', maximum, maximum === undefined || maximum >= 0, 'a whole number, 0 or above'],
     ] as const
   ).find(([, , right]) => !right);

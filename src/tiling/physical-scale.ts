@@ -35,35 +35,41 @@ export function scaleOf(
 ): Scale {
   if (given.mpp !== undefined) {
     const source = given.mppSource ?? 'flag';
+    const problem = `${given.mpp} um/px (from the ${source}) is no scale of a microscope slide (${name}).`;
     if (!isPlausible(given.mpp)) {
-      throw new UserError(
-        'implausible-mpp',
-        `${given.mpp} um/px (from the ${source}) is no scale of a microscope slide (${name}).`,
-        `Give a number from ${plausible.least} to ${plausible.most}.`,
-      );
+      throw new UserError('implausible-mpp', problem, `Give a number from ${plausible.least} to ${plausible.most}.`);
     }
+    // Who says it on the command line means it; a line of a table may have slipped.
+    if (source === 'manifest' && !reduced) requireObjective(`The manifest says of ${name}`, given.mpp, objectivePower);
     return { mpp: given.mpp, source };
   }
   if (stated !== null) {
-    if (stated < plausible.least || stated > plausible.most * (reduced ? greatestReduction : 1)) {
+    if (!(stated >= plausible.least && stated <= plausible.most * (reduced ? greatestReduction : 1))) {
       throw new UserError(
         'implausible-mpp',
         `${name} says that a pixel is ${stated} um wide, which no microscope slide is (${plausible.least} to ${plausible.most}).`,
         'Find out the true scale and give it with --mpp.',
       );
     }
-    const ofObjective = objectivePower === null || reduced ? stated : mppOfObjective1 / objectivePower;
-    if (Math.abs(stated / ofObjective - 1) > objectiveTolerance) {
-      throw new UserError(
-        'implausible-mpp',
-        `${name} says that a pixel is ${stated} um wide and that it was seen through an objective of ${objectivePower}x, which gives about ${ofObjective}.`,
-        'Find out the true scale and give it with --mpp.',
-      );
-    }
+    if (!reduced) requireObjective(`${name} says`, stated, objectivePower);
     return { mpp: stated, source: 'file' };
   }
   if (objectivePower !== null) return { mpp: mppOfObjective1 / objectivePower, source: 'objective' };
   return { mpp: null, source: 'none' };
+}
+
+/** Whether a lens of that power gives another scale by more than 25 %. */
+export function contradictsObjective(mpp: Mpp, objectivePower: number | null): boolean {
+  return objectivePower !== null && Math.abs((mpp * objectivePower) / mppOfObjective1 - 1) > objectiveTolerance;
+}
+
+function requireObjective(who: string, mpp: Mpp, objectivePower: number | null): void {
+  if (!contradictsObjective(mpp, objectivePower)) return;
+  throw new UserError(
+    'implausible-mpp',
+    `${who} that a pixel is ${mpp} um wide, but it was seen through an objective of ${objectivePower}x, which gives about ${mppOfObjective1 / objectivePower!}.`,
+    'Find out the true scale and give it with --mpp.',
+  );
 }
 
 function isPlausible(mpp: number): boolean {

@@ -57,6 +57,11 @@ export function maskScale(slide: Pick<Slide, 'levels' | 'scale'>): number {
   return Math.max(1, maskMpp / maskMppOf(slide), least);
 }
 
+/** Square micrometres under one pixel of the slide's masks, null if the scale is unknown. */
+export function maskPixelUm2(slide: Pick<Slide, 'levels' | 'scale'>): number | null {
+  return slide.scale.mpp === null ? null : (maskScale(slide) * slide.scale.mpp) ** 2;
+}
+
 /** Micrometres per level-0 pixel, an assumption if the slide does not say. */
 function maskMppOf({ levels, scale }: Pick<Slide, 'levels' | 'scale'>): Mpp {
   const { width, height } = levels[0]!;

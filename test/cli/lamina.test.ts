@@ -29,7 +29,7 @@ describe('lamina', () => {
     ['a misspelt option', ['info', 'a.svs', '--jsonn'], 'Did you mean --json?'],
     ['a missing argument', ['info'], "missing required argument 'slide'"],
     ['a missing option', ['run', 'a.svs', '--out', 'x'], "required option '--model <folder>'"],
-    ['a number that is none', ['tile', 'a.svs', '--out', 'x', '--patch-px', '2.5'], 'It must be a whole number.'],
+    ['a number that is none', ['tile', 'a.svs', '--out', 'x', '--patch-size', '2.5'], 'It must be a whole number.'],
     ['a device that is none', ['run', 'a', '--model', 'm', '--out', 'x', '--device', 'cuda'], 'auto, webgpu, wasm'],
   ])('refuses %s as wrong usage', async (_, args, sentence) => {
     const { code, stdout, stderr } = await lamina(...args);

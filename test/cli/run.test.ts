@@ -149,7 +149,7 @@ describe('lamina run on one slide', () => {
     const again = await lamina(...run('one', [at('slides/manifest.csv')], '--json'));
     expect(JSON.parse(again.stdout).slides).toMatchObject([{ id: 'a', status: 'done', skipped: true }]);
     expect((await stat(at('one/slides/a/bag.arrow'))).mtimeMs).toBe(before.mtimeMs);
-    const other = await lamina(...run('one', [at('slides/manifest.csv')], '--json', '--patch-px', '512'));
+    const other = await lamina(...run('one', [at('slides/manifest.csv')], '--json', '--patch-size', '512'));
     expect(JSON.parse(other.stdout).slides).toMatchObject([{ id: 'a', status: 'done', skipped: false }]);
     expect((await json<SlideResult>('one/slides/a/slide.json')).patch.px).toBe(512);
   });
@@ -245,7 +245,7 @@ describe('lamina run refuses before it touches a slide', () => {
     ['an encoder that there is none of', ['--model', 'model', '--encoder', 'uni'], 1, /There is no encoder uni/],
     [
       'patches of another scale than the model knows',
-      ['--model', 'model', '--patch-mpp', '1'],
+      ['--model', 'model', '--target-mpp', '1'],
       1,
       /1 um\/px.*0\.5 um\/px/,
     ],

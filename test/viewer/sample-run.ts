@@ -101,7 +101,9 @@ async function slideResult(id: string, path: string, nPatches: number): Promise<
       tissueAreaUm2: 1.25e6,
       patch: { px: PATCH, level0Px: PATCH, mpp: 0.5 },
       nPatches,
+      leftOut: {},
       unreadableTiles: 0,
+      holes: [],
       warnings: ['Written by a test.'],
     };
   } finally {
