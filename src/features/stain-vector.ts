@@ -14,22 +14,18 @@
  * | nuclei | 5 | amounts inside the nuclear mask, evenness of chromatin, mean size of a piece |
  */
 import type { PatchBatch } from './encoder.ts';
-import { TOTAL_DENSITY, unmix } from './stain-planes.ts';
+import { DENSITY, TOTAL_DENSITY, UNMIX } from './stain-planes.ts';
 import { DEVIATIONS, MEANS } from './stain-scale.ts';
 import {
-  areas,
-  coherence,
-  correlation,
+  createTexture,
   type Excursions,
-  excursions,
-  halve,
   LEVELS,
-  localPatterns,
+  type Members,
   type Moments,
-  moments,
   quantile,
-  quantise,
+  type Texture,
 } from './texture.ts';
+import { openPixelLoops } from './wasm/open.ts';
 
 export const DIMENSION = 128;
 export const SMALLEST_PATCH = 64;
@@ -81,13 +77,22 @@ export function encodeStains({ pixels, count, size }: PatchBatch): Float32Array<
 /** Everything is allocated once, for patches of `size` x `size` pixels. */
 export function createDescriber(size: number): Describer {
   const sides = Array.from({ length: OCTAVES + 1 }, (_, octave) => size >> octave);
-  const pyramid = sides.map((side) => triple(() => new Float32Array(side * side)));
   const [fine, coarse] = [sides[1]!, sides[3]!];
+  // The picture, three planes of each octave (a third more than the first), levels and densities at the second.
+  const memory = openPixelLoops(3 * size ** 2 + 16 * size ** 2 + 8 * fine ** 2 + 65536);
+  const { loops } = memory;
+  const texture = createTexture(memory, fine);
+  const picture = memory.u8(3 * size * size);
+  const densityOf = memory.f32(256);
+  densityOf.set(DENSITY);
+  const unmixing = memory.f32(9);
+  unmixing.set(UNMIX.flat());
+  const pyramid = sides.map((side) => triple(() => memory.f32(side * side)));
   const [planes1, planes2, planes3] = [pyramid[1]!, pyramid[2]!, pyramid[3]!];
-  const levels = triple(() => new Uint8Array(fine * fine));
-  const density = new Float32Array(fine * fine);
-  const densityLevels = new Uint8Array(fine * fine);
-  const coarseLevels = new Uint8Array(coarse * coarse);
+  const levels = triple(() => memory.u8(fine * fine));
+  const density = memory.f32(fine * fine);
+  const densityLevels = memory.u8(fine * fine);
+  const coarseLevels = memory.u8(coarse * coarse);
 
   return {
     describe(rgb, offset, target) {
@@ -95,45 +100,48 @@ export function createDescriber(size: number): Describer {
       const put = (...values: number[]) => {
         for (const value of values) target[count++] = value;
       };
-      unmix(rgb, offset, pyramid[0]!);
+      picture.set(rgb.subarray(offset, offset + picture.length));
+      const [h, e, r] = pyramid[0]!.map((plane) => plane.byteOffset) as Triple<number>;
+      loops.unmix(picture.byteOffset, densityOf.byteOffset, unmixing.byteOffset, size * size, h, e, r);
       const bands = pyramid
         .slice(1)
         .flatMap((halves, octave) =>
-          halves.map((half, stain) => halve(pyramid[octave]![stain]!, sides[octave]!, sides[octave]!, half)),
+          halves.map((half, stain) => texture.halve(pyramid[octave]![stain]!, sides[octave]!, sides[octave]!, half)),
         );
 
-      const spread1 = triple((stain) => moments(planes1[stain]!));
+      const spread1 = triple((stain) => texture.moments(planes1[stain]!));
       for (const stain of STAINS) {
-        quantise(planes1[stain], ...RANGES[stain], levels[stain]);
-        const area = areas(levels[stain]);
+        texture.quantise(planes1[stain], ...RANGES[stain], levels[stain]);
+        const area = texture.areas(levels[stain]);
         put(spread1[stain].mean, spread1[stain].sd);
         for (const share of QUANTILES) put(quantile(area, share, ...RANGES[stain]));
       }
       for (const { edge, corner } of bands) put(Math.log10(edge + 1e-6), Math.log10(corner + 1e-6));
 
-      const nuclei = excursions(levels[0], fine, fine);
+      const nuclei = texture.excursions(levels[0], fine, fine);
       for (const threshold of NUCLEAR_FINE) put(...shape(nuclei, threshold, RANGES[0]));
-      quantise(planes3[0], ...RANGES[0], coarseLevels);
-      const groups = excursions(coarseLevels, coarse, coarse);
+      texture.quantise(planes3[0], ...RANGES[0], coarseLevels);
+      const groups = texture.excursions(coarseLevels, coarse, coarse);
       for (const threshold of NUCLEAR_COARSE) put(...shape(groups, threshold, RANGES[0]));
-      addDensities(planes1, density);
-      quantise(density, ...DENSITY_RANGE, densityLevels);
-      const solid = excursions(densityLevels, fine, fine);
+      texture.weigh(planes1, TOTAL_DENSITY, density);
+      texture.quantise(density, ...DENSITY_RANGE, densityLevels);
+      const solid = texture.excursions(densityLevels, fine, fine);
       for (const threshold of HOLES) put(...shape(solid, threshold, DENSITY_RANGE));
 
-      for (const stain of [0, 1] as const) put(...localPatterns(levels[stain], fine, fine).map(Math.sqrt));
-      put(...correlations(planes1, spread1));
+      for (const stain of [0, 1] as const) put(...texture.localPatterns(levels[stain], fine, fine).map(Math.sqrt));
+      put(...correlations(texture, planes1, spread1));
       put(
         ...correlations(
+          texture,
           planes3,
-          triple((stain) => moments(planes3[stain])),
+          triple((stain) => texture.moments(planes3[stain])),
         ),
       );
       for (const stain of [0, 1] as const) {
-        const { whole, local } = coherence(planes2[stain], sides[2]!, sides[2]!);
+        const { whole, local } = texture.coherence(planes2[stain], sides[2]!, sides[2]!);
         put(whole, local);
       }
-      put(...nuclearAmounts(planes1, nuclei));
+      put(...nuclearAmounts(texture.members(planes1, NUCLEUS), nuclei));
     },
   };
 }
@@ -150,26 +158,19 @@ function shape({ area, perimeter, euler }: Excursions, threshold: number, [low, 
   return [Math.sqrt(area[t]!), Math.sqrt(perimeter[t]!), Math.cbrt(euler[t]!)];
 }
 
-function addDensities([h, e, r]: Triple<Float32Array>, target: Float32Array): void {
-  const [ofH, ofE, ofR] = TOTAL_DENSITY as Triple<number>;
-  for (let i = 0; i < target.length; i++) target[i] = h[i]! * ofH + e[i]! * ofE + r[i]! * ofR;
-}
-
-function correlations([h, e, r]: Triple<Float32Array>, [ofH, ofE, ofR]: Triple<Moments>): number[] {
-  return [correlation(h, e, ofH, ofE), correlation(h, r, ofH, ofR), correlation(e, r, ofE, ofR)];
+function correlations(texture: Texture, [h, e, r]: Triple<Float32Array>, [ofH, ofE, ofR]: Triple<Moments>): number[] {
+  return [
+    texture.correlation(h, e, ofH, ofE),
+    texture.correlation(h, r, ofH, ofR),
+    texture.correlation(e, r, ofE, ofR),
+  ];
 }
 
 /** Mean and sd of haematoxylin, means of eosin and residual inside the nuclear mask; log10 of the pixels a piece. */
-function nuclearAmounts([h, e, r]: Triple<Float32Array>, { area, euler }: Excursions): number[] {
-  let [count, sum, squares, eosin, residual] = [0, 0, 0, 0, 0];
-  for (let i = 0; i < h.length; i++) {
-    if (h[i]! < NUCLEUS) continue;
-    count++;
-    sum += h[i]!;
-    squares += h[i]! * h[i]!;
-    eosin += e[i]!;
-    residual += r[i]!;
-  }
+function nuclearAmounts(
+  { count, sums: [sum, squares, eosin, residual] }: Members,
+  { area, euler }: Excursions,
+): number[] {
   // A few pseudo-pixels at the threshold, so that patches without nuclei have numbers too.
   const n = count + 16;
   const mean = (sum + 16 * NUCLEUS) / n;

@@ -1,18 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { LEVELS, quantile } from '../../src/features/texture.ts';
+import { createRandom, integer, normal } from '../../src/random.ts';
+import * as plain from './reference/texture.ts';
+import { unmix as plainUnmix } from './reference/unmix.ts';
 import {
   areas,
   coherence,
   correlation,
   excursions,
   halve,
-  LEVELS,
   localPatterns,
   moments,
-  quantile,
   quantise,
-} from '../../src/features/texture.ts';
-import { createRandom, integer, normal } from '../../src/random.ts';
+  unmix,
+} from './texture-on-arrays.ts';
 
 function noise(seed: number, length: number): Float32Array {
   const random = createRandom(seed);
@@ -167,4 +169,60 @@ describe('moments and correlation', () => {
     expect(correlation(a, b, moments(a), moments(b))).toBeCloseTo(0.6, 6);
     expect(correlation(a, new Float32Array(4), moments(a), moments(new Float32Array(4)))).toBe(0);
   });
+});
+
+describe('the loops in WebAssembly give what plain loops give', () => {
+  /** Sides that are and are not whole numbers of lanes. */
+  const sizes = fc.tuple(fc.integer({ min: 11, max: 70 }), fc.integer({ min: 11, max: 70 }), fc.nat());
+
+  it('exactly, where they count', () => {
+    fc.assert(
+      fc.property(sizes, ([width, height, seed]) => {
+        const random = createRandom(seed);
+        const levels = Uint8Array.from({ length: width * height }, () => integer(random, LEVELS));
+        expect(areas(levels)).toEqual(plain.areas(levels));
+        expect(excursions(levels, width, height)).toEqual(plain.excursions(levels, width, height));
+        expect(localPatterns(levels, width, height)).toEqual(plain.localPatterns(levels, width, height));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('to a millionth, where they add', () => {
+    fc.assert(
+      fc.property(sizes, ([width, height, seed]) => {
+        const [a, b] = [noise(seed, width * height), noise(seed + 1, width * height)];
+        const [half, plainHalf] = [0, 1].map(() => new Float32Array((width >> 1) * (height >> 1))) as [
+          Float32Array,
+          Float32Array,
+        ];
+        close(Object.values(halve(a, width, height, half)), Object.values(plain.halve(a, width, height, plainHalf)));
+        close(half, plainHalf);
+        close(Object.values(coherence(a, width, height)), Object.values(plain.coherence(a, width, height)));
+        close(Object.values(moments(a)), Object.values(plain.moments(a)));
+        const [ofA, ofB] = [plain.moments(a), plain.moments(b)];
+        close([correlation(a, b, ofA, ofB)], [plain.correlation(a, b, ofA, ofB)]);
+        const [levels, plainLevels] = [new Uint8Array(a.length), new Uint8Array(a.length)];
+        quantise(a, -2, 2, levels);
+        plain.quantise(a, -2, 2, plainLevels);
+        // A value on the edge of a level may fall to either side of it.
+        expect(levels.filter((level, i) => level !== plainLevels[i]).length).toBeLessThan(2);
+        const rgb = Uint8Array.from({ length: 3 * a.length }, (_, i) => (i * 7919 + seed) % 256);
+        const planes = () =>
+          [0, 1, 2].map(() => new Float32Array(a.length)) as [Float32Array, Float32Array, Float32Array];
+        const [stains, plainStains] = [planes(), planes()];
+        unmix(rgb, 0, stains);
+        plainUnmix(rgb, 0, plainStains);
+        stains.forEach((plane, i) => void close(plane, plainStains[i]!));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  function close(found: ArrayLike<number>, wanted: ArrayLike<number>): void {
+    expect(found.length).toBe(wanted.length);
+    for (let i = 0; i < found.length; i++) {
+      expect(Math.abs(found[i]! - wanted[i]!)).toBeLessThan(1e-6 * Math.max(3, Math.abs(wanted[i]!)));
+    }
+  }
 });
