@@ -5,7 +5,7 @@ import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSlide } from '../../src/tiling/open-slide.ts';
 import { ByteCache } from '../../src/viewer/byte-cache.ts';
-import { PictureTiles } from '../../src/viewer/picture.ts';
+import { PictureTiles, pictureLevels } from '../../src/viewer/picture.ts';
 
 /** Longer than an overview may be twice over, of no even size: level 0 is large, there is no pyramid. */
 const SIZE = { width: 4501, height: 2603 };
@@ -40,7 +40,7 @@ describe.each([
     await (await gradient()).tiff(options).toFile(path);
     const slide = await openSlide(path);
     try {
-      const picture = new PictureTiles(slide, new ByteCache(2 ** 26), 'v');
+      const picture = new PictureTiles(slide, pictureLevels(slide), new ByteCache(2 ** 26), 'v');
       expect(picture.levels.map(({ width, height, scaleX }) => [width, height, scaleX])).toEqual([
         [4501, 2603, 1],
         [2251, 1302, 2],
@@ -90,5 +90,35 @@ describe('the cache', () => {
     const cache = new ByteCache(100);
     await expect(cache.get('a', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
     expect((await cache.get('a', async () => new Uint8Array(3))).length).toBe(3);
+  });
+});
+
+describe('work that nobody waits for', () => {
+  const never = (signal: AbortSignal, onStop: () => void) =>
+    new Promise<Uint8Array<ArrayBuffer>>((_, reject) => {
+      signal.addEventListener('abort', () => {
+        onStop();
+        reject(signal.reason);
+      });
+    });
+
+  it('is stopped when the last one has gone, not before', async () => {
+    const cache = new ByteCache(100);
+    let stopped = 0;
+    const [first, second] = [new AbortController(), new AbortController()];
+    const make = (signal: AbortSignal) => never(signal, () => stopped++);
+    const waits = [cache.get('a', make, first.signal), cache.get('a', make, second.signal)];
+    first.abort();
+    await expect(waits[0]).rejects.toThrow();
+    expect(stopped).toBe(0);
+    second.abort();
+    await expect(waits[1]).rejects.toThrow();
+    expect(stopped).toBe(1);
+  });
+
+  it('is given up after the time limit, also when it does not listen', async () => {
+    const cache = new ByteCache(100, 20);
+    await expect(cache.get('a', () => new Promise(() => {}))).rejects.toMatchObject({ name: 'TimeoutError' });
+    expect((await cache.get('a', async () => new Uint8Array(1))).length).toBe(1);
   });
 });

@@ -1,0 +1,92 @@
+/** What the page asks about a run and its slides; the addresses are listed in `api.ts`. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf } from '../errors.ts';
+import { encodeScores, type SlideView } from './api.ts';
+import { ByteCache } from './byte-cache.ts';
+import type { Pictures } from './pictures.ts';
+import {
+  ASK,
+  bytesResponse,
+  contentTag,
+  fresh,
+  problemResponse,
+  unknownSlide,
+  type ViewerRoutes,
+} from './responses.ts';
+import type { RunRecord, SlideRecord } from './run-folder.ts';
+import { readScores, scoreColumns } from './slide-scores.ts';
+import { modelOf, modelView, pictureOf, runView, slideEntry, slideFacts } from './views.ts';
+
+/** The run as it was read last, and read anew. */
+export interface RunReader {
+  current(): RunRecord;
+  refresh(): Promise<RunRecord>;
+}
+
+const SCORE_CACHE_BYTES = 64 * 2 ** 20;
+
+const FILES = [
+  ['thumbnail.jpg', 'image/jpeg', 'This slide has no thumbnail.'],
+  ['tissue.geojson', 'application/geo+json', 'This slide has no tissue outline.'],
+  ['heatmap.png', 'image/png', 'This slide has no heatmap picture. Run it again to draw one.'],
+] as const;
+
+export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, run: RunReader): void {
+  const scoreCache = new ByteCache(SCORE_CACHE_BYTES);
+  const find = (id: string) => run.current().slides.get(id);
+
+  app.get('/api/run', async (c) => fresh(c, runView(await run.refresh())));
+  app.get('/api/slides', async (c) => fresh(c, [...(await run.refresh()).slides.values()].map(slideEntry)));
+  app.get('/api/slides/:id', async (c) => {
+    const record = find(c.req.param('id'));
+    return record ? fresh(c, await slideView(record, run.current(), pictures)) : unknownSlide(c);
+  });
+
+  app.get('/api/slides/:id/scores', async (c) => {
+    const folder = find(c.req.param('id'))?.folder;
+    if (!folder) return unknownSlide(c);
+    const bag = join(folder, 'bag.arrow');
+    const column = c.req.query('column') ?? 'attention';
+    const tag = `${await contentTag(bag)}-${encodeURIComponent(column)}`;
+    const scores = await scoreCache.get(`${bag} ${tag}`, async () => encodeScores(await readScores(bag, column)));
+    return bytesResponse(c, scores, 'application/octet-stream', tag, ASK);
+  });
+
+  for (const [name, mime, absent] of FILES) {
+    app.get(`/api/slides/:id/${name}`, async (c) => {
+      const folder = find(c.req.param('id'))?.folder;
+      if (!folder) return unknownSlide(c);
+      const path = join(folder, name);
+      const bytes = await readFile(path).catch(() => null);
+      if (!bytes) return problemResponse('no-file', absent, 404);
+      return bytesResponse(c, new Uint8Array(bytes), mime, await contentTag(path), ASK);
+    });
+  }
+}
+
+export async function slideView(record: SlideRecord, run: RunRecord, pictures: Pictures): Promise<SlideView> {
+  const { slide, folder } = record;
+  const picture = slide
+    ? await attempt(() => pictures.use(slide, async ({ own }) => pictureOf(slide, own.levels)))
+    : null;
+  const columns = slide && folder ? await attempt(() => scoreColumns(join(folder, 'bag.arrow'), slide)) : null;
+  return {
+    ...slideEntry(record),
+    picture: picture?.value ?? null,
+    pictureProblem: picture ? picture.problem : 'The run kept nothing of this slide.',
+    facts: slide && slideFacts(slide),
+    model: record.prediction ? modelView(record.prediction.model) : modelOf(run),
+    scoreColumns: columns?.value ?? [],
+    scoresProblem: columns ? columns.problem : 'The run kept nothing of this slide.',
+    hasTissue: folder !== null && (await contentTag(join(folder, 'tissue.geojson'))) !== 'none',
+  };
+}
+
+async function attempt<T>(work: () => Promise<T>): Promise<{ value: T | null; problem: string | null }> {
+  try {
+    return { value: await work(), problem: null };
+  } catch (error) {
+    return { value: null, problem: messageOf(error) };
+  }
+}
