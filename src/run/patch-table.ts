@@ -1,7 +1,7 @@
 /** `coords.arrow`: the patches of a slide as a table, for any reader of Arrow files. */
 import { makeVector, Table, tableToIPC } from 'apache-arrow';
 import type { PatchGrid } from '../tiling/grid.ts';
-import type { PatchMeasures } from './survey.ts';
+import type { GridMeasures } from './survey.ts';
 
 /** What is said of the whole table, as JSON under `lamina.patches` in its metadata. */
 export interface PatchTableMeta {
@@ -24,7 +24,7 @@ const META_KEY = 'lamina.patches';
  * One row a patch, in the order of the grid: `x`, `y` (int32, level-0 px of the top-left corner), `row`, `column` (int32, its cell),
  * and as f32 `tissue`, `focus`, `pen`, `saturation`, `missing`.
  */
-export function patchTable(grid: PatchGrid, measures: PatchMeasures, meta: PatchTableMeta): Uint8Array {
+export function patchTable(grid: PatchGrid, measures: GridMeasures, meta: PatchTableMeta): Uint8Array {
   const table = new Table({
     x: makeVector(everySecond(grid.coords, 0)),
     y: makeVector(everySecond(grid.coords, 1)),

@@ -13,7 +13,7 @@ import { drawText, widthOfText } from './letters.ts';
 type Colour = readonly [number, number, number];
 
 const OUTLINE: Colour = [0, 150, 80];
-const PATCH: Colour = [30, 70, 200];
+const PATCH: Colour = [30, 110, 255];
 const HOLE: Colour = [200, 0, 0];
 const INK: Colour = [60, 60, 60];
 const REASONS: Readonly<Record<Exclusion, { colour: Colour; label: string }>> = {

@@ -106,7 +106,7 @@ async function measure({ input, slide, hash, survey, work, options, control }: J
   const { stages, signal } = control;
   const onProgress = (done: number) => control.onProgress(done, survey.grid.count);
   const { grid, measures } = await stages.run('measure', () =>
-    measureGrid(slide, survey.grid, options.tiling, signal, onProgress),
+    measureGrid(slide, survey, options.tiling, signal, onProgress),
   );
   const { mpp, source } = slide.scale;
   const meta = {
@@ -132,7 +132,7 @@ async function extract(job: Job, encoder: Encoder): Promise<PatchGrid> {
   const { batchSize, dtype } = options;
   const { stages, signal } = control;
   const onProgress = (done: number) => control.onProgress(done, grid.count);
-  const sieve = new PatchSieve(options.tiling);
+  const sieve = new PatchSieve(options.tiling, survey.tellsInk);
   const how = { batchSize, dtype, sieve, signal, onProgress };
   await stages.run('extract', () => extractBag(slide, grid, encoder, bagPath(work), bagMeta(job, encoder), how));
   return excludeFromGrid(grid, sieve.excluded);
@@ -232,6 +232,9 @@ async function slideRecord(job: Job): Promise<SlideRecord> {
   };
 }
 
+/** Beyond it, patches have no more than a blurred copy of the slide's detail. */
+const MOST_ENLARGED = 2.2;
+
 function warnings({ slide: { scale, objectivePower, unreadable }, survey: { tissue, grid }, options }: Job): string[] {
   const found: string[] = [];
   if (scale.source === 'objective') {
@@ -241,6 +244,12 @@ function warnings({ slide: { scale, objectivePower, unreadable }, survey: { tiss
   }
   if (scale.source === 'flag' && scale.mpp !== null && contradictsObjective(scale.mpp, objectivePower)) {
     found.push(`--mpp says ${scale.mpp} um/px, but the file names an objective of ${objectivePower}x.`);
+  }
+  const enlarged = scale.mpp !== null && grid.mpp !== null ? scale.mpp / grid.mpp : 1;
+  if (enlarged > MOST_ENLARGED) {
+    found.push(
+      `Patches of ${grid.mpp} um/px are enlarged ${enlarged.toFixed(1)} times: the slide has ${scale.mpp} um/px. Ask for coarser ones with --target-mpp.`,
+    );
   }
   if (grid.mpp === null) found.push('The scale of this slide is unknown; its patches are pixels of level 0.');
   const left = countExcluded(grid);

@@ -7,8 +7,9 @@ import { readGeoJson } from '../tiling/geojson.ts';
 import { createGrid, excludeFromGrid, gridDefaults, type PatchGrid } from '../tiling/grid.ts';
 import { intersect } from '../tiling/morphology.ts';
 import type { Overview } from '../tiling/overview.ts';
-import { noLimits, type PatchLimits, PatchSieve, penShare } from '../tiling/patch-sieve.ts';
+import { noLimits, type PatchLimits, type PatchMeasures, PatchSieve } from '../tiling/patch-sieve.ts';
 import { patches } from '../tiling/patches.ts';
+import { canTellInk } from '../tiling/pen.ts';
 import type { Slide } from '../tiling/slide.ts';
 import { readThumbnail } from '../tiling/thumbnail.ts';
 import { maskPixelUm2, readTissue, type TissueMask, tissueMask } from '../tiling/tissue.ts';
@@ -45,6 +46,8 @@ export function plainTiling(
 export interface Survey {
   readonly tissue: TissueMask;
   readonly thumbnail: Overview;
+  /** False where the colours of ink are the slide's own. */
+  readonly tellsInk: boolean;
   readonly grid: PatchGrid;
 }
 
@@ -71,7 +74,8 @@ export async function surveySlide(
     order,
     ...maximum,
   });
-  return { tissue, grid, thumbnail: await readThumbnail(slide, THUMBNAIL_PX, signal) };
+  const thumbnail = await readThumbnail(slide, THUMBNAIL_PX, signal);
+  return { tissue, grid, thumbnail, tellsInk: canTellInk(thumbnail) };
 }
 
 async function tissueOfInterest(
@@ -109,48 +113,44 @@ async function isFolder(path: string): Promise<boolean> {
 }
 
 /** What the pixels of the patches of a grid say, one value a patch. */
-export interface PatchMeasures {
-  readonly focus: Float32Array;
-  readonly pen: Float32Array;
-  readonly saturation: Float32Array;
-  /** Share that could not be read. */
-  readonly missing: Float32Array;
-}
+export type GridMeasures = Readonly<Record<keyof PatchMeasures, Float32Array>>;
 
 export interface MeasuredGrid {
   /** Without the patches over the limits. */
   readonly grid: PatchGrid;
-  readonly measures: PatchMeasures;
+  readonly measures: GridMeasures;
 }
 
 /** Reads all patches of a grid once, and leaves out those over the limits. */
 export async function measureGrid(
   slide: Slide,
-  grid: PatchGrid,
+  { grid, tellsInk }: Pick<Survey, 'grid' | 'tellsInk'>,
   limits: PatchLimits,
   signal: AbortSignal,
   onProgress: (done: number) => void,
 ): Promise<MeasuredGrid> {
-  const sieve = new PatchSieve(limits);
-  const column = () => new Float32Array(grid.count);
-  const all = { focus: column(), pen: column(), saturation: column(), missing: column() };
+  const sieve = new PatchSieve(limits, tellsInk);
+  const all = columnsOf(() => new Float32Array(grid.count));
   for await (const batch of patches(slide, grid, { signal })) {
-    sieve.rows(batch, (patch, quality, missing) => {
-      all.focus[patch] = quality.focus;
-      all.pen[patch] = penShare(quality);
-      all.saturation[patch] = quality.saturation;
-      all.missing[patch] = missing;
+    sieve.rows(batch, (patch, measured) => {
+      for (const name of measureNames) all[name][patch] = measured[name];
     });
     onProgress(batch.first + batch.count);
   }
-  const kept = (values: Float32Array) => values.filter((_, patch) => !sieve.excluded.has(patch));
   return {
     grid: excludeFromGrid(grid, sieve.excluded),
-    measures: {
-      focus: kept(all.focus),
-      pen: kept(all.pen),
-      saturation: kept(all.saturation),
-      missing: kept(all.missing),
-    },
+    measures: columnsOf((name) => all[name].filter((_, patch) => !sieve.excluded.has(patch))),
+  };
+}
+
+/** In the order of the table's columns. */
+const measureNames = ['focus', 'pen', 'saturation', 'missing'] as const;
+
+function columnsOf(make: (name: keyof PatchMeasures) => Float32Array): GridMeasures {
+  return {
+    focus: make('focus'),
+    pen: make('pen'),
+    saturation: make('saturation'),
+    missing: make('missing'),
   };
 }

@@ -193,7 +193,7 @@ function level0PerPatchPixel(slide: Pick<Slide, 'source' | 'scale'>, mpp: Mpp | 
   throw new UserError(
     'no-mpp',
     `${slide.source} does not say how large its pixels are, so patches of ${mpp} um/px cannot be cut.`,
-    'Give its micrometres per pixel with --mpp.',
+    'Give its micrometres per pixel with --mpp, or take its pixels as they are with --target-mpp native.',
   );
 }
 

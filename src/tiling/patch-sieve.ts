@@ -1,5 +1,5 @@
 /** Which patches of a stream are worth keeping, and why the others are not. */
-import { type PatchQuality, patchQuality } from './patch-quality.ts';
+import { patchQuality } from './patch-quality.ts';
 import type { PatchStreamBatch } from './patches.ts';
 import { penColours } from './pen.ts';
 
@@ -18,21 +18,34 @@ export interface PatchLimits {
 
 export const noLimits: PatchLimits = { minFocus: null, maxPen: null, maxBadFraction: 0 };
 
+export interface PatchMeasures {
+  /** Variance of the Laplacian. */
+  readonly focus: number;
+  /** Share that looks like ink of any colour. */
+  readonly pen: number;
+  readonly saturation: number;
+  /** Share that could not be read. */
+  readonly missing: number;
+}
+
 /** Sorts patches as they stream by. */
 export class PatchSieve {
   /** By index of the patch in the grid. */
   readonly excluded = new Map<number, Exclusion>();
   readonly #limits: PatchLimits;
+  readonly #tellsInk: boolean;
 
-  constructor(limits: PatchLimits) {
+  /** @param tellsInk false where the colours of ink are the slide's own (`canTellInk`): then there is none */
+  constructor(limits: PatchLimits, tellsInk: boolean) {
     this.#limits = limits;
+    this.#tellsInk = tellsInk;
   }
 
   /**
    * Rows of the batch to keep; null for all of them. Pixels are looked at only when a limit asks for it.
    * @param onMeasured makes it look at all of them.
    */
-  rows(batch: PatchStreamBatch, onMeasured?: (patch: number, quality: PatchQuality, missing: number) => void) {
+  rows(batch: PatchStreamBatch, onMeasured?: (patch: number, measures: PatchMeasures) => void) {
     const { pixels, count, size, first, holes } = batch;
     const { minFocus, maxPen } = this.#limits;
     const looks = onMeasured !== undefined || minFocus !== null || maxPen !== null;
@@ -41,25 +54,27 @@ export class PatchSieve {
     for (let row = 0; row < count; row++) {
       const patch = first + row;
       const bytes = size * size * 3;
-      const quality = looks ? patchQuality(pixels.subarray(row * bytes, (row + 1) * bytes), size) : null;
-      if (quality) onMeasured?.(patch, quality, missing.get(patch) ?? 0);
-      const reason = this.#exclusionOf(quality, missing.get(patch) ?? 0);
+      const missed = missing.get(patch) ?? 0;
+      const measured = looks ? this.#measure(pixels.subarray(row * bytes, (row + 1) * bytes), size, missed) : null;
+      if (measured) onMeasured?.(patch, measured);
+      const reason = this.#exclusionOf(measured, missed);
       if (reason) this.excluded.set(patch, reason);
       else kept.push(row);
     }
     return kept.length === count ? null : kept;
   }
 
-  #exclusionOf(quality: PatchQuality | null, missing: number): Exclusion | null {
+  #measure(pixels: Uint8Array, size: number, missing: number): PatchMeasures {
+    const { focus, saturation, ink } = patchQuality(pixels, size);
+    const pen = this.#tellsInk ? penColours.reduce((sum, colour) => sum + ink[colour], 0) : 0;
+    return { focus, pen, saturation, missing };
+  }
+
+  #exclusionOf(measured: PatchMeasures | null, missing: number): Exclusion | null {
     const { minFocus, maxPen, maxBadFraction } = this.#limits;
     if (missing > maxBadFraction) return 'unreadable';
-    if (quality && maxPen !== null && penShare(quality) > maxPen) return 'pen';
-    if (quality && minFocus !== null && quality.focus < minFocus) return 'blurred';
+    if (measured && maxPen !== null && measured.pen > maxPen) return 'pen';
+    if (measured && minFocus !== null && measured.focus < minFocus) return 'blurred';
     return null;
   }
-}
-
-/** Share of a patch that looks like ink of any colour. */
-export function penShare({ ink }: PatchQuality): number {
-  return penColours.reduce((sum, colour) => sum + ink[colour], 0);
 }

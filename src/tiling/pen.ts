@@ -24,6 +24,16 @@ export function penColourOf(red: number, green: number, blue: number): PenColour
   return red - green > 62 && b > 0.63 * g && r < 0.45 * g ? 'red' : null;
 }
 
+/** More of a picture that looks like ink is its stain (Giemsa) or its darkness (fluorescence): marks of pens took 0.29 at most. */
+const mostInk = 0.5;
+
+/** Whether what looks like ink on a picture of the whole slide may be ink. */
+export function canTellInk({ data }: RgbImage): boolean {
+  let ink = 0;
+  for (let i = 0; i < data.length; i += 3) if (penColourOf(data[i]!, data[i + 1]!, data[i + 2]!) !== null) ink++;
+  return ink <= (mostInk * data.length) / 3;
+}
+
 /**
  * Pixels of ink. Each colour's strong pixels, in pieces of `area` pixels or more, and what looks like the same ink within `rim` pixels of
  * them: pale red ink alone cannot be told from eosin.

@@ -7,7 +7,7 @@
 import type { Micrometres, Mpp } from '../units.ts';
 import { dilate, fillSmall, intersect, invert, type Mask, removeSmall } from './morphology.ts';
 import { maxOverviewPixels, type Overview, readOverview } from './overview.ts';
-import { penMask } from './pen.ts';
+import { canTellInk, penMask } from './pen.ts';
 import type { RgbImage, Slide } from './slide.ts';
 
 export interface TissueMask extends Mask {
@@ -74,7 +74,7 @@ export function tissueOf(overview: Overview, mpp: Mpp, known = true, options: Ti
   const pixelUm = overview.level0PerPixel * mpp;
   const pixelUm2 = pixelUm * pixelUm;
   const pen =
-    keepPen || isDark(overview)
+    keepPen || isDark(overview) || !canTellInk(overview)
       ? null
       : dilate(penMask(overview, penUm2 / pixelUm2, penReachUm / pixelUm), penRimUm / pixelUm);
   const stained = withoutPen(threshold(overview), pen);
