@@ -39,10 +39,31 @@ const FOLDERS: readonly Row[] = [
     mayImport: [...SHARED, 'src/tiling/', 'src/features/bag', 'src/features/store.ts', 'src/mil/result.ts'],
   },
   { folder: 'src/run/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/mil/'] },
-  // What the measurements of `lamina bench` time.
+  // Training reads tables and bags, knows duplicates by the hash of slides, and writes whole files as runs do.
+  {
+    folder: 'src/train/',
+    mayImport: [
+      ...SHARED,
+      'src/features/',
+      'src/kernels/',
+      'src/mil/',
+      'src/run/whole-file.ts',
+      'src/tiling/slide-hash.ts',
+    ],
+  },
+  // What the measurements of `lamina bench` time, and the bags with known truth that models are compared on.
   {
     folder: 'src/bench/',
-    mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/mil/', 'src/run/'],
+    mayImport: [
+      ...SHARED,
+      'src/tiling/',
+      'src/features/',
+      'src/kernels/',
+      'src/mil/',
+      'src/run/',
+      'src/train/',
+      'datasets/synthetic/bags.ts',
+    ],
   },
   { folder: 'src/cli/', mayImport: ['src/', 'datasets/'] },
   // Not tiling: a generator and a reader that share a helper hide each other's faults.
@@ -61,7 +82,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // Types only.
   geojson: ['src/', 'datasets/'],
   geotiff: ['src/tiling/'],
-  hono: ['src/viewer/'],
+  hono: ['src/viewer/', 'src/train/live-page.ts'],
   // C libraries found at run time: libopenslide, the matrix products of onnxruntime, a Vulkan loader.
   koffi: ['src/tiling/', 'src/kernels/wasm/', 'src/kernels/webgpu/open-node.ts'],
   // Encoders, and the fastest matrix product on a CPU.

@@ -175,7 +175,13 @@ const CHOICES: Readonly<Partial<Record<keyof Recipe, readonly unknown[]>>> = {
   balance: ['none', 'sampling', 'weights'],
   by: ['loss', 'auc', 'c-index'],
 };
-const SHARES: readonly (keyof Recipe)[] = ['dropout', 'validationShare', 'featureDropout', 'patchDropout', 'layerShuffle'];
+const SHARES: readonly (keyof Recipe)[] = [
+  'dropout',
+  'validationShare',
+  'featureDropout',
+  'patchDropout',
+  'layerShuffle',
+];
 const COUNTS: readonly (keyof Recipe)[] = ['width', 'attention', 'layers', 'state', 'rate', 'epochs', 'bagsPerStep'];
 
 function checkField(base: Recipe, field: string, value: unknown): void {
