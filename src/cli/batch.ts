@@ -1,6 +1,7 @@
 /** What `tile`, `extract` and `run` have in common: find the slides, run the line over them, print what came out. */
 import { resolve } from 'node:path';
 import { runBatch, type SlideOutcome } from '../run/batch.ts';
+import { type Estimate, estimateBatch } from '../run/dry-run.ts';
 import { findSlides } from '../run/slide-inputs.ts';
 import type { Line } from '../run/slide-job.ts';
 import type { TilingOptions } from '../run/survey.ts';
@@ -12,18 +13,20 @@ import { showProgress } from './progress.ts';
 export interface BatchFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' | 'dtype'>> {
   readonly out: string;
   readonly json?: boolean;
+  readonly dryRun?: boolean;
   readonly verbose?: boolean;
 }
 
-/** Sets the exit code: a batch with a bad slide in it is not a failure of the whole. */
+/** Runs the line over the slides, or with `--dry-run` says what that would take. Sets the exit code. */
 export async function runAndPrint(
   names: readonly string[],
   line: Line,
   tiling: TilingOptions,
   flags: BatchFlags,
   signal: AbortSignal,
-): Promise<SlideOutcome[]> {
-  const outcomes = await runBatch(await findSlides(names), line, {
+): Promise<void> {
+  const inputs = await findSlides(names);
+  const options = {
     out: resolve(flags.out),
     mpp: flags.mpp ?? null,
     tiling,
@@ -31,20 +34,55 @@ export async function runAndPrint(
     dtype: flags.dtype ?? 'f16',
     asked: { ...flags },
     signal,
-    onEvent: showProgress(flags.verbose ?? false),
-  });
+  };
+  if (flags.dryRun) return printEstimates(await estimateBatch(inputs, line, options), flags.json ?? false);
+  const outcomes = await runBatch(inputs, line, { ...options, onEvent: showProgress(flags.verbose ?? false) });
   if (flags.json) printJson({ run: resolve(flags.out), slides: outcomes.map(plain) });
   else {
     printTable(rows(outcomes, line.predictor !== null));
     if (line.predictor?.model.trained === false) printLine(UNTRAINED);
   }
   process.exitCode = exitCode(outcomes);
-  return outcomes;
+}
+
+function printEstimates(estimates: readonly Estimate[], json: boolean): void {
+  const total = (of: (estimate: Estimate) => number | null) => estimates.reduce((sum, one) => sum + (of(one) ?? 0), 0);
+  const totals = {
+    patches: total(({ patches }) => patches),
+    minutes: total(({ seconds }) => seconds) / 60,
+    bytes: total(({ bytes }) => bytes),
+  };
+  if (json) {
+    const slides = estimates.map(({ input, patches, sampled, seconds, bytes, failure }) => {
+      const minutes = seconds === null ? null : seconds / 60;
+      return { id: input.id, source: input.source, patches, sampled, minutes, bytes, failure };
+    });
+    printJson({ dryRun: true, ...totals, slides });
+  } else {
+    const row = (slide: string, patches: number | null, minutes: number | null, bytes: number | null) => ({
+      slide,
+      patches: patches === null ? '-' : `${patches}`,
+      minutes: minutes === null ? '-' : minutes.toFixed(2),
+      MB: bytes === null ? '-' : (bytes / 1e6).toFixed(1),
+    });
+    printTable([
+      ...estimates.map(({ input, patches, seconds, bytes }) =>
+        row(input.id, patches, seconds === null ? null : seconds / 60, bytes),
+      ),
+      row('all', totals.patches, totals.minutes, totals.bytes),
+    ]);
+    for (const { input, failure } of estimates) {
+      if (failure) printLine(`${input.id} would fail (${failure.stage}). ${failure.message} ${failure.hint}`);
+    }
+    printLine('Estimated from a sample of each slide on this machine; nothing was written.');
+  }
+  process.exitCode = exitCode(estimates.map(({ failure }) => ({ status: failure ? 'failed' : 'done' })));
 }
 
 export const UNTRAINED = 'The model is untrained: its predictions and heatmaps show that the line works, nothing more.';
 
-function exitCode(outcomes: readonly SlideOutcome[]): number {
+/** A batch with a bad slide in it is not a failure of the whole. */
+function exitCode(outcomes: readonly Pick<SlideOutcome, 'status'>[]): number {
   const failed = outcomes.filter(({ status }) => status === 'failed').length;
   return failed === 0 ? DONE : failed === outcomes.length ? FAILED : SOME_FAILED;
 }

@@ -98,6 +98,7 @@ export function addPatchOptions(command: Command): Command {
   add('--max-bad-fraction <share>', 'leave out patches with more unreadable', parseShare, noLimits.maxBadFraction);
   add('--mask <path>', 'GeoJSON of the tissue, or a folder of <slide>.geojson (default: found)');
   add('--roi <path>', 'GeoJSON of what of the tissue is wanted, likewise');
+  command.option('--dry-run', 'only say how many patches, minutes and bytes it would be, from a sample of each slide');
   return command;
 }
 

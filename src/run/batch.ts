@@ -124,7 +124,8 @@ function finished(input: SlideInput, made: FinishedSlide) {
   return { input, status, finished: made, failure: null, error: null };
 }
 
-function failureOf(error: unknown): Omit<Failure, 'stage'> {
+/** What was thrown, in words for the person. */
+export function failureOf(error: unknown): Omit<Failure, 'stage'> {
   if (error instanceof UserError) return { code: error.code, message: error.problem, hint: error.hint };
   return { code: 'fault', message: messageOf(error), hint: 'Run the slide again with --verbose and report it.' };
 }

@@ -48,6 +48,8 @@ export interface SlideControl {
   readonly stages: Stages;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, patches: number) => void;
+  /** Takes a part of the patches, to see how the whole would go. */
+  readonly sample?: (grid: PatchGrid) => PatchGrid;
 }
 
 /** One slide on its way. */
@@ -82,7 +84,8 @@ export async function runSlide(
   try {
     await makeFolder(work);
     const hash = await stages.run('open', () => hashSlide(input.source, signal));
-    const survey = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
+    const found = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
+    const survey = { ...found, grid: control.sample?.(found.grid) ?? found.grid };
     const whole = { input, slide, hash, survey, work, line, options, control };
     const grid = await (line.encoder ? extract(whole, line.encoder) : measure(whole));
     requireReadable(whole, grid);

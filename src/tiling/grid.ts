@@ -120,6 +120,15 @@ export function createGrid(
   return order === 'row-major' ? some : { ...pick(some, orderOfCells(order, some.cells)), order };
 }
 
+/** The patches from one index up to another. */
+export function sliceGrid(grid: PatchGrid, first: number, end: number): PatchGrid {
+  const count = Math.max(0, Math.min(end, grid.count) - first);
+  return pick(
+    grid,
+    Int32Array.from({ length: count }, (_, i) => first + i),
+  );
+}
+
 /** The grid without the patches of these indices, which join `excluded` under their reasons. */
 export function excludeFromGrid(grid: PatchGrid, reasons: ReadonlyMap<number, Exclusion>): PatchGrid {
   if (reasons.size === 0) return grid;
