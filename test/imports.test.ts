@@ -78,10 +78,12 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@hono/node-server': ['src/viewer/server.ts'],
   // Bags, and the table of patches that `tile` writes, which is no bag.
   'apache-arrow': ['src/features/store.ts', 'src/run/patch-table.ts'],
+  bullmq: ['src/run/queue.ts'],
   commander: ['src/cli/'],
   // Types only.
   geojson: ['src/', 'datasets/'],
   geotiff: ['src/tiling/'],
+  h5wasm: ['src/features/hdf5-file.ts'],
   hono: ['src/viewer/', 'src/train/live-page.ts'],
   // C libraries found at run time: libopenslide, the matrix products of onnxruntime, a Vulkan loader.
   koffi: ['src/tiling/', 'src/kernels/wasm/', 'src/kernels/webgpu/open-node.ts'],
@@ -91,6 +93,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // The toolbox for picture files, wherever one is read or written.
   sharp: ['src/tiling/', 'src/viewer/picture.ts', 'src/run/', 'datasets/synthetic/'],
   webgpu: ['src/kernels/webgpu/'],
+  yaml: ['src/cli/config-file.ts'],
   zstddec: ['src/tiling/'],
 };
 

@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   info: { summary: 'show what a slide file holds: format, levels, scale, hash', load: () => import('./info.ts') },
   tile: { summary: 'find the tissue and the grid of patches', load: () => import('./tile.ts') },
   extract: { summary: 'stream patches through an encoder into bags', load: () => import('./extract.ts') },
+  convert: { summary: 'bags between tools, checkpoints between formats', load: () => import('./convert.ts') },
   run: { summary: 'predict slides and draw their heatmaps', load: () => import('./run.ts') },
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
   demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },

@@ -7,17 +7,17 @@ export type RowOrder = GridOrder | 'unknown';
 
 export interface BagMeta {
   readonly slideId: string;
-  /** `sha256:…` of the slide, or `head:…` (size, time and head) for huge files. */
-  readonly slideHash: string;
+  /** `sha256:…` of the slide, or `head:…` (size, time and head) for huge files; null in bags of other tools, which do not say. */
+  readonly slideHash: string | null;
   /** Micrometres per level-0 pixel. */
   readonly mpp: Mpp | null;
   readonly mppSource: MppSource;
   /** Micrometres per pixel of the patches as the encoder saw them. */
   readonly patchMpp: Mpp | null;
-  /** Side of a patch as the encoder saw it. */
-  readonly patchPx: number;
-  /** Side of a patch on the slide. */
-  readonly patchLevel0Px: Level0Px;
+  /** Side of a patch as the encoder saw it; null when the tool that made the bag does not say. */
+  readonly patchPx: number | null;
+  /** Side of a patch on the slide; likewise. */
+  readonly patchLevel0Px: Level0Px | null;
   readonly encoder: string;
   readonly order: RowOrder;
   /** Version of the program that wrote the bag. */

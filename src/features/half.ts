@@ -41,3 +41,15 @@ function halfValue(half: number): number {
   if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
+
+export function widenHalf(half: Uint16Array): Float32Array {
+  const wide = new Float32Array(half.length);
+  fromHalf(half, wide);
+  return wide;
+}
+
+/** bfloat16 is the upper half of an f32. */
+export function widenBrain(brain: Uint16Array): Float32Array {
+  const bits = Uint32Array.from(brain, (word) => word << 16);
+  return new Float32Array(bits.buffer);
+}

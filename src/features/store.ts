@@ -1,8 +1,9 @@
 /**
  * Bags on disk: one Arrow IPC file a slide, `bag.arrow`, that any Arrow reader opens.
  *
- * Columns: `features` FixedSizeList<f16|f32>[dimension]; `x`, `y` int32, level-0 px of the patch's top-left corner (absent in
- * bags without coordinates); then any number of f32 score columns (`attention`, `attention_raw`, ...), one value a patch.
+ * Columns: `features` FixedSizeList<f16|f32>[dimension] (absent where features were not kept); `x`, `y` int32, level-0 px of the
+ * patch's top-left corner (absent in bags without coordinates); then any number of f32 score columns (`attention`,
+ * `attention_raw`, ...), one value a patch.
  * The schema's metadata holds the BagMeta as JSON under `lamina.bag`. The bytes depend on the rows alone, not on the pieces in
  * which they arrived. Everything streams: neither writing nor adding scores holds more than one record batch.
  */
@@ -50,8 +51,19 @@ export interface BagRows {
 
 export interface BagHead {
   readonly meta: BagMeta;
+  /** 0 in a bag whose features were not kept: it has places and scores only. */
   readonly dimension: number;
   readonly dtype: FeatureType;
+}
+
+/** A bag whose rows are read as they are asked for. */
+export interface OpenBag extends BagHead {
+  readonly count: number;
+  /** Whether the patches have places on the slide. */
+  readonly placed: boolean;
+  /** Features of the rows first to first + count - 1, one row after another. Errors as `readBag`. */
+  read(first: number, count: number): Promise<Float32Array>;
+  close(): Promise<void>;
 }
 
 export interface BagWriter {
@@ -94,7 +106,8 @@ export async function createBagWriter(path: string, meta: BagMeta, options: BagW
 
   async function flush(): Promise<void> {
     if (held === 0) return;
-    const columns: Data[] = [featureData(features.subarray(0, held * dimension), dimension, dtype)];
+    const columns: Data[] = [];
+    if (dimension > 0) columns.push(featureData(features.subarray(0, held * dimension), dimension, dtype));
     if (placed) columns.push(...coordinateData(coords.subarray(0, held * 2)));
     held = 0;
     await file.write(columns);
@@ -105,7 +118,8 @@ export async function createBagWriter(path: string, meta: BagMeta, options: BagW
       return count;
     },
     async append(rows, places) {
-      const n = rows.length / dimension;
+      // Without features, the places say how many patches there are.
+      const n = dimension > 0 ? rows.length / dimension : (places?.length ?? 0) / 2;
       if (!Number.isInteger(n)) throw new RangeError(`${rows.length} features are not rows of ${dimension}`);
       if ((places !== null) !== placed)
         throw new RangeError(placed ? 'coordinates are missing' : 'unexpected coordinates');
@@ -139,7 +153,7 @@ export async function readBag(path: string): Promise<StoredBag> {
     const columns = namesOf(reader.schema);
     // The features are part of the file, so its length bounds their number: one allocation, hardly larger than needed.
     const { size } = await handle.stat();
-    const capacity = Math.floor(size / (head.dimension * (head.dtype === 'f16' ? 2 : 4)));
+    const capacity = Math.floor(size / Math.max(4, head.dimension * (head.dtype === 'f16' ? 2 : 4)));
     const features = new Float32Array(capacity * head.dimension);
     const coords = columns.placed ? new Int32Array(capacity * 2) : null;
     const scores = Object.fromEntries(columns.scores.map((name) => [name, new Float32Array(capacity)]));
@@ -189,6 +203,54 @@ export async function* readBagRows(path: string): AsyncGenerator<BagRows> {
   }
 }
 
+/** The rows of a bag on demand: of a bag of any length, the last record batch is in memory. Errors as `readBag`. */
+export async function openBag(path: string): Promise<OpenBag> {
+  const { handle, reader } = await openReader(path);
+  try {
+    const head = headOf(path, reader.schema);
+    const { placed } = namesOf(reader.schema);
+    const { dimension } = head;
+    const batches = reader.numRecordBatches;
+    let held: { index: number; count: number; features: Float32Array } | null = null;
+    const batchAt = async (index: number) => {
+      if (held?.index === index) return held;
+      const batch = (await reader.readRecordBatch(index)) as RecordBatch;
+      const features = new Float32Array(batch.numRows * dimension);
+      copyFeatures(batch, head, features);
+      return (held = { index, count: batch.numRows, features });
+    };
+    // All record batches but the last are equally long: so they are written here.
+    const last = batches > 0 ? (await batchAt(batches - 1)).count : 0;
+    const rows = batches > 0 ? (await batchAt(0)).count : 1;
+    return {
+      ...head,
+      placed,
+      count: batches > 0 ? (batches - 1) * rows + last : 0,
+      async read(first, count) {
+        const features = new Float32Array(count * dimension);
+        try {
+          for (let done = 0; done < count; ) {
+            const index = Math.floor((first + done) / rows);
+            const batch = await batchAt(index);
+            if (index < batches - 1 && batch.count !== rows) throw badBag(path, 'its record batches differ in length');
+            const start = first + done - index * rows;
+            const end = Math.min(batch.count, start + count - done);
+            features.set(batch.features.subarray(start * dimension, end * dimension), done * dimension);
+            done += end - start;
+          }
+          return features;
+        } catch (error) {
+          throw unreadable(path, error);
+        }
+      },
+      close: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw unreadable(path, error);
+  }
+}
+
 /**
  * Adds score columns (one value a patch, in row order), or replaces those of the same name. The old file stays whole until
  * the new one is complete.
@@ -204,7 +266,7 @@ export async function addScores(path: string, scores: Scores): Promise<void> {
     const { placed, scores: present } = namesOf(reader.schema);
     const kept = present.filter((name) => !added.includes(name));
     const schema = bagSchema(head.meta, head.dimension, head.dtype, placed, [...kept, ...added]);
-    const carried = ['features', ...(placed ? COORDINATES : []), ...kept];
+    const carried = [...featureColumn(head), ...(placed ? COORDINATES : []), ...kept];
     const file = await ArrowFile.create(path, schema);
     try {
       let first = 0;
@@ -232,7 +294,9 @@ function bagSchema(meta: BagMeta, dimension: number, dtype: FeatureType, placed:
   const value = dtype === 'f16' ? new Float16() : new Float32();
   return new Schema(
     [
-      new Field('features', new FixedSizeList(dimension, new Field('item', value, false)), false),
+      ...(dimension > 0
+        ? [new Field('features', new FixedSizeList(dimension, new Field('item', value, false)), false)]
+        : []),
       ...(placed ? COORDINATES.map((name) => new Field(name, new Int32(), false)) : []),
       ...scores.map((name) => new Field(name, new Float32(), false)),
     ],
@@ -397,6 +461,7 @@ function headOf(path: string, schema: Schema): BagHead {
   const type = schema.fields.find((field) => field.name === 'features')?.type;
   const dtype = DataType.isFixedSizeList(type) ? dtypeOf(type.valueType) : null;
   const json = schema.metadata.get(META_KEY);
+  if (!type && json) return { meta: JSON.parse(json) as BagMeta, dimension: 0, dtype: 'f32' };
   if (!DataType.isFixedSizeList(type) || !dtype) throw badBag(path, 'it has no column of feature vectors');
   if (!json) throw badBag(path, `its metadata has no ${META_KEY}`);
   return { meta: JSON.parse(json) as BagMeta, dimension: type.listSize, dtype };
@@ -417,7 +482,12 @@ function namesOf(schema: Schema): { placed: boolean; scores: string[] } {
   };
 }
 
+function featureColumn({ dimension }: BagHead): string[] {
+  return dimension > 0 ? ['features'] : [];
+}
+
 function copyFeatures(batch: RecordBatch, head: BagHead, target: Float32Array): void {
+  if (head.dimension === 0) return;
   const list = batch.getChild('features')!.data[0]!;
   const values = list.children[0]!.values.subarray(0, list.length * head.dimension);
   if (values instanceof Uint16Array) fromHalf(values, target);

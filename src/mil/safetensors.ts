@@ -3,7 +3,7 @@
  * Bytes in, bytes out; files are `model-folder.ts`.
  */
 import { messageOf, UserError } from '../errors.ts';
-import { fromHalf } from '../features/half.ts';
+import { widenBrain, widenHalf } from '../features/half.ts';
 import { sizeOf } from '../kernels/tensor.ts';
 
 export interface HostTensor {
@@ -106,16 +106,4 @@ export function toSafetensors(weights: Weights, metadata: Readonly<Record<string
     at += data.byteLength;
   }
   return bytes;
-}
-
-export function widenHalf(half: Uint16Array): Float32Array {
-  const wide = new Float32Array(half.length);
-  fromHalf(half, wide);
-  return wide;
-}
-
-/** bfloat16 is the upper half of an f32. */
-export function widenBrain(brain: Uint16Array): Float32Array {
-  const bits = Uint32Array.from(brain, (word) => word << 16);
-  return new Float32Array(bits.buffer);
 }

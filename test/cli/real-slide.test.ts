@@ -51,7 +51,7 @@ describe.skipIf(why)(`lamina run on a real slide${why}`, () => {
       for (let i = 0; i < mask.data.length; i++) {
         const x = (((i % mask.width) + 0.5) * slide.width) / mask.width;
         const y = ((Math.floor(i / mask.width) + 0.5) * slide.height) / mask.height;
-        const side = bag.meta.patchLevel0Px;
+        const side = bag.meta.patchLevel0Px!;
         if (x < left || x >= left + side || y < top || y >= top + side) continue;
         pixels++;
         tissue += mask.data[i]!;
