@@ -4,6 +4,7 @@ import { benchKernels } from '../bench/kernels.ts';
 import { machine } from '../bench/machine.ts';
 import { benchModel, type ModelPart, modelParts } from '../bench/model.ts';
 import type { Report, Result } from '../bench/result.ts';
+import { benchViewer } from '../bench/viewer.ts';
 import { interruptSignal } from './interrupt.ts';
 import { addDeviceOptions, type DeviceFlags } from './options.ts';
 import { dim, printFacts, printJson, printLine, printTable } from './print.ts';
@@ -18,23 +19,28 @@ interface Options extends DeviceFlags {
 export function configure(command: Command): void {
   addDeviceOptions(
     command
-      .addArgument(new Argument('<what>', 'what to measure').choices(['kernels', 'model']))
+      .addArgument(new Argument('<what>', 'what to measure').choices(['kernels', 'model', 'viewer']))
       .addOption(new Option('--only <part>', 'one part of `model`').choices(modelParts))
       .addOption(
-        new Option('--peer <folder>', 'PyTorch programs to compare `model` with')
+        new Option('--peer <folder>', 'programs to compare `model` and `viewer` with')
           .default('../shared/peers')
           .env('LAMINA_PEER'),
       )
       .option('--quick', 'small sizes: whether everything runs, not how fast'),
   )
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `model` 10.')
-    .action(async (what: 'kernels' | 'model', { only, json, ...options }: Options) => {
+    .addHelpText(
+      'after',
+      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `model` 10, `viewer` 2.',
+    )
+    .action(async (what: 'kernels' | 'model' | 'viewer', { only, json, ...options }: Options) => {
       const say = (step: string) => void process.stderr.write(`${step}\n`);
-      const report =
-        what === 'kernels'
-          ? await benchKernels({ ...options, say })
-          : await benchModel({ ...options, parts: only && [only], say, signal: interruptSignal() });
+      const measure = {
+        kernels: () => benchKernels({ ...options, say }),
+        model: () => benchModel({ ...options, parts: only && [only], say, signal: interruptSignal() }),
+        viewer: () => benchViewer({ ...options, say, signal: interruptSignal() }),
+      };
+      const report = await measure[what]();
       for (const note of report.notes) process.stderr.write(`note: ${note}\n`);
       if (json) printJson({ machine: machine(), date: new Date().toISOString(), ...report });
       else printReport(report);
