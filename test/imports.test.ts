@@ -39,6 +39,8 @@ const FOLDERS: readonly Row[] = [
     mayImport: [...SHARED, 'src/tiling/', 'src/features/bag', 'src/features/store.ts', 'src/mil/result.ts'],
   },
   { folder: 'src/run/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/mil/'] },
+  // Draws what an evaluation found, and writes it as whole files, as runs do.
+  { folder: 'src/report/', mayImport: [...SHARED, 'src/mil/', 'src/run/whole-file.ts'] },
   // Training reads tables and bags, knows duplicates by the hash of slides, and writes whole files as runs do.
   {
     folder: 'src/train/',
@@ -76,6 +78,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@cornerstonejs/codec-libjpeg-turbo-8bit': ['src/tiling/'],
   '@cornerstonejs/codec-openjpeg': ['src/tiling/'],
   '@hono/node-server': ['src/viewer/server.ts'],
+  // Drawings without a browser: Plot on a document of happy-dom.
+  '@observablehq/plot': ['src/report/charts.ts'],
   // Bags, and the table of patches that `tile` writes, which is no bag.
   'apache-arrow': ['src/features/store.ts', 'src/run/patch-table.ts'],
   bullmq: ['src/run/queue.ts'],
@@ -84,6 +88,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   geojson: ['src/', 'datasets/'],
   geotiff: ['src/tiling/'],
   h5wasm: ['src/features/hdf5-file.ts'],
+  'happy-dom': ['src/report/charts.ts'],
   hono: ['src/viewer/', 'src/train/live-page.ts'],
   // C libraries found at run time: libopenslide, the matrix products of onnxruntime, a Vulkan loader.
   koffi: ['src/tiling/', 'src/kernels/wasm/', 'src/kernels/webgpu/open-node.ts'],

@@ -26,6 +26,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   extract: { summary: 'stream patches through an encoder into bags', load: () => import('./extract.ts') },
   convert: { summary: 'bags between tools, checkpoints between formats', load: () => import('./convert.ts') },
   run: { summary: 'predict slides and draw their heatmaps', load: () => import('./run.ts') },
+  evaluate: {
+    summary: 'say how good predictions are, with intervals and a report',
+    load: () => import('./evaluate.ts'),
+  },
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
   demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },
   doctor: { summary: 'check what this machine has and what is missing', load: () => import('./doctor.ts') },
