@@ -4,6 +4,8 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, resolve } from 'node:path';
 import { type CsvRow, parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { deepZoomOfFolder } from '../tiling/deep-zoom.ts';
+import { dicomSeriesIn } from '../tiling/dicom.ts';
 import type { Mpp } from '../units.ts';
 import { findFiles, isPattern } from './glob.ts';
 
@@ -23,8 +25,11 @@ export interface SlideInput {
 /** An input before it has an id. */
 type Named = Omit<SlideInput, 'id'>;
 
-/** Taken from a folder by their names; whatever else is named outright is tried as a slide. */
-const EXTENSIONS = ['svs', 'tif', 'tiff', 'ndpi', 'scn', 'bif', 'mrxs', 'vms', 'vmu', 'svslide', 'dcm', 'dzi'];
+/** Taken from a folder by their names, DICOM by its first bytes; whatever else is named outright is tried as a slide. */
+const FILES = ['svs', 'tif', 'tiff', 'ndpi', 'scn', 'bif', 'mrxs', 'vms', 'vmu', 'svslide', 'czi', 'dzi'];
+
+/** Tried as slides when they are named, and stripped from the ids. */
+const PICTURES = ['dcm', 'png', 'jpg', 'jpeg', 'webp', 'bmp', 'jp2'];
 
 /**
  * Finds the slides. One file named twice is one slide. A file that is not there stays in the list: it fails in its turn.
@@ -38,7 +43,7 @@ export async function findSlides(names: readonly string[]): Promise<SlideInput[]
     throw new UserError(
       'nothing-matched',
       problem,
-      `Name slide files, or a folder that has some (${EXTENSIONS.join(', ')}).`,
+      `Name slide files, or a folder that has some (${[...FILES, 'dcm'].join(', ')}).`,
     );
   }
   return withIds([...new Map(found.map((input) => [input.source, input])).values()]);
@@ -53,12 +58,35 @@ async function expand(name: string): Promise<Named[]> {
   return [plain(resolve(name))];
 }
 
+/**
+ * The slides of a folder: files by their names, Deep Zoom and DICOM folders in it, and itself if it is one. Other folders in it are
+ * not looked into.
+ */
 async function inFolder(folder: string): Promise<Named[]> {
+  const descriptor = folder.endsWith('_files') ? await deepZoomOfFolder(folder) : null;
+  if (descriptor) return [plain(descriptor)];
   const entries = await readdir(folder, { withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory() && EXTENSIONS.includes(extname(entry.name).slice(1).toLowerCase()))
-    .map((entry) => plain(resolve(folder, entry.name)))
-    .sort((a, b) => a.source.localeCompare(b.source, 'en', { numeric: true }));
+  const files = entries
+    .filter((entry) => !entry.isDirectory() && FILES.includes(extname(entry.name).slice(1).toLowerCase()))
+    .map((entry) => resolve(folder, entry.name));
+  const folders = entries.filter((entry) => entry.isDirectory() && !/^\.|_files$/.test(entry.name));
+  const deeper = folders.map(({ name }) => resolve(folder, name));
+  const dicom = (
+    await Promise.all([dicomIn(resolve(folder)), ...deeper.map((path) => dicomIn(path).catch(() => []))])
+  ).flat();
+  const zoomed = (await Promise.all(deeper.map((path) => deepZoomOfFolder(path).catch(() => null)))).filter(
+    (path) => path !== null,
+  );
+  return [...files, ...zoomed, ...dicom]
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .map((source) => plain(source));
+}
+
+/** A folder of one series is a slide; of several, each file that is a series alone, and the folder, which then says what is wrong. */
+async function dicomIn(folder: string): Promise<string[]> {
+  const series = await dicomSeriesIn(folder);
+  const single = series.filter((files) => files.length === 1).flat();
+  return single.length === series.length ? single : [...(series.length > 1 ? single : []), folder];
 }
 
 async function inManifest(path: string): Promise<Named[]> {
@@ -113,8 +141,9 @@ function withIds(inputs: readonly Named[]): SlideInput[] {
 
 function nameOf(source: string): string {
   const file = isUrl(source) ? decodeURIComponent(basename(new URL(source).pathname)) : basename(source);
-  const name = file
-    .slice(0, file.length - extname(file).length)
+  // What stands behind the last dot of a folder, or of a DICOM file, may be part of its name.
+  const isKnown = [...FILES, ...PICTURES].includes(extname(file).slice(1).toLowerCase());
+  const name = (isKnown ? file.slice(0, -extname(file).length) : file)
     .replace(/[^\p{L}\p{N}._-]+/gu, '_')
     .replace(/^\.+/, '');
   return name || 'slide';

@@ -1,4 +1,6 @@
 /** Deep Zoom: `NAME.dzi` says how large the picture is; `NAME_files/LEVEL/COLUMN_ROW.jpg` are its tiles, which may overlap by some pixels. */
+import { readdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
 import { type ByteSource, openByteSource } from './byte-source.ts';
 import { scaleOf } from './physical-scale.ts';
@@ -41,6 +43,15 @@ export const deepZoom: SlideFormat = {
     });
   },
 };
+
+/** The descriptor that a folder belongs to: the one beside `NAME_files`, or the only one in it. Null if there is none. */
+export async function deepZoomOfFolder(folder: string): Promise<string | null> {
+  const whole = resolve(folder);
+  const beside = whole.replace(/_files$/, '.dzi');
+  if (beside !== whole && (await stat(beside).catch(() => null))?.isFile()) return beside;
+  const inside = (await readdir(whole)).filter((name) => /\.dzi$/i.test(name));
+  return inside.length === 1 ? join(whole, inside[0]!) : null;
+}
 
 interface Descriptor {
   readonly width: number;

@@ -30,12 +30,12 @@ export const dicom: SlideFormat = {
   name: 'dicom',
   recognises: async ({ head }) => isDicom(head),
   async open({ source }, given) {
-    return slideOf(source, [await openInstance(source)], given);
+    return slideOf(source, [await openInstance(source, await readDicom(source))], given);
   },
 };
 
 /**
- * The slide whose levels are the files of a folder; files that are no DICOM are passed over.
+ * The slide whose levels are the files of a folder; what is no DICOM, or another kind of it (an index, annotations), is passed over.
  * @throws UserError `is-a-folder` if there is none, `several-slides` if they are of more than one series.
  */
 export async function openDicomFolder(folder: string, given: GivenScale): Promise<Slide> {
@@ -52,12 +52,13 @@ export async function openDicomFolder(folder: string, given: GivenScale): Promis
       const source = await openIfDicom(join(folder, name));
       if (source === null) continue;
       sources.push(source);
-      instances.push(await openInstance(source));
+      const file = await readDicom(source);
+      if (textOf(file.data.get(tags.sopClass)) === slideClass) instances.push(await openInstance(source, file));
     }
     if (instances.length === 0) {
       throw new UserError(
         'is-a-folder',
-        `${folder} is a folder, not a slide, and holds no DICOM files.`,
+        `${folder} is a folder, not a slide, and holds no DICOM slide.`,
         'Name a slide file in it.',
       );
     }
@@ -73,6 +74,35 @@ export async function openDicomFolder(folder: string, given: GivenScale): Promis
   } catch (error) {
     await closeAll();
     throw error;
+  }
+}
+
+/**
+ * The DICOM slides of a folder, the files of one series together. A file that cannot be read is a series of its own.
+ */
+export async function dicomSeriesIn(folder: string): Promise<string[][]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const series = new Map<string, string[]>();
+  for (const { name } of entries.filter((entry) => !entry.isDirectory()).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = join(folder, name);
+    const key = await seriesOf(path).catch(() => path);
+    if (key === null) continue;
+    const files = series.get(key);
+    if (files) files.push(path);
+    else series.set(key, [path]);
+  }
+  return [...series.values()];
+}
+
+/** Null for a file that is no DICOM slide; its own path for one that does not say, and for one that is none in spite of its name. */
+async function seriesOf(path: string): Promise<string | null> {
+  const source = await openIfDicom(path);
+  if (source === null) return /\.dcm$/i.test(path) ? path : null;
+  try {
+    const { data } = await readDicom(source);
+    return textOf(data.get(tags.sopClass)) === slideClass ? (textOf(data.get(tags.series)) ?? path) : null;
+  } finally {
+    await source.close();
   }
 }
 
@@ -130,8 +160,7 @@ const slideClass = '1.2.840.10008.5.1.4.1.1.77.1.6';
 const maxTilePixels = 64 * 1024 * 1024;
 const maxFrames = 20_000_000;
 
-async function openInstance(source: ByteSource): Promise<Instance> {
-  const file = await readDicom(source);
+async function openInstance(source: ByteSource, file: DicomFile): Promise<Instance> {
   const { data } = file;
   const sopClass = textOf(data.get(tags.sopClass));
   if (sopClass !== slideClass) throw unsupported(source, `an object of class ${sopClass}, not a whole slide image`);

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
 import { aperioSvs } from './aperio-svs.ts';
 import { openByteSource } from './byte-source.ts';
-import { deepZoom } from './deep-zoom.ts';
+import { deepZoom, deepZoomOfFolder } from './deep-zoom.ts';
 import { dicom, openDicomFolder } from './dicom.ts';
 import { hamamatsuNdpi } from './hamamatsu-ndpi.ts';
 import { leicaScn } from './leica-scn.ts';
@@ -34,12 +34,15 @@ const formats: readonly SlideFormat[] = [
 ];
 
 /**
- * Opens a slide; close it when done.
+ * Opens a slide: a file, an address, a folder of DICOM files or one of Deep Zoom. Close it when done.
  *
  * @throws UserError if the file is missing, empty, cut off, of no known format, or of an implausible scale.
  */
 export async function openSlide(pathOrUrl: string, given: GivenScale = {}): Promise<Slide> {
-  if (await isFolder(pathOrUrl)) return openDicomFolder(pathOrUrl, given);
+  if (await isFolder(pathOrUrl)) {
+    const descriptor = await deepZoomOfFolder(pathOrUrl);
+    return descriptor ? openSlide(descriptor, given) : openDicomFolder(pathOrUrl, given);
+  }
   const source = await openByteSource(pathOrUrl);
   try {
     const head = await source.read(0, Math.min(source.length, 256));

@@ -1,9 +1,13 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { toExpression } from '../../src/run/glob.ts';
 import { findSlides } from '../../src/run/slide-inputs.ts';
+import { openSlide } from '../../src/tiling/open-slide.ts';
+import { createPicture } from '../tiling/pictures.ts';
+import { type DicomOptions, dicomFile } from '../tiling/write-dicom.ts';
 
 let folder = '';
 
@@ -48,6 +52,78 @@ describe('slides named on the command line', () => {
 
   it('refuses a folder without slides', async () => {
     await expect(findSlides([join(folder, 'a/b/none-*')])).rejects.toMatchObject({ code: 'nothing-matched' });
+  });
+});
+
+describe('folders that are slides', () => {
+  const picture = createPicture(150, 100);
+  const at = (...parts: string[]) => join(folder, 'formats', ...parts);
+  const dicom = async (path: string, options: DicomOptions) => {
+    await mkdir(dirname(at(path)), { recursive: true });
+    await writeFile(at(path), await dicomFile(picture, 64, options));
+  };
+
+  beforeAll(async () => {
+    await dicom('one.study.7/level0.dcm', { series: '1.2' });
+    await dicom('one.study.7/IM0002', { series: '1.2', flavour: 'LABEL' });
+    await dicom('one.study.7/report.dcm', { series: '1.9', sopClass: '1.2.840.10008.5.1.4.1.1.88.11' });
+    await writeFile(at('one.study.7/readme.txt'), 'no slide');
+    await mkdir(at('zoomed'));
+    await sharp(picture.data, { raw: { width: 150, height: 100, channels: 3 } })
+      .tile({ size: 64, layout: 'dz' })
+      .toFile(at('zoomed/a.dz'));
+    await sharp(picture.data, { raw: { width: 150, height: 100, channels: 3 } })
+      .tile({ size: 64, layout: 'dz' })
+      .toFile(at('b.dz'));
+    await writeFile(at('plain.svs'), '');
+    await dicom('alone.dcm', { series: '1.5' });
+  });
+
+  const named = async (...parts: string[]) =>
+    (await findSlides([at(...parts)])).map(({ source, id }) => `${id} ${source.slice(at().length + 1)}`);
+
+  it('DICOM files of one series are one slide, whatever else lies there', async () => {
+    expect(await named('one.study.7')).toEqual(['one.study.7 one.study.7']);
+    const slide = await openSlide(at('one.study.7'));
+    expect(slide).toMatchObject({ format: 'dicom', levels: [{ width: 150 }], associated: ['label'] });
+    await slide.close();
+  });
+
+  it('Deep Zoom is one slide, by its folder, by the folder of its tiles, and by its descriptor', async () => {
+    expect(await named('zoomed')).toEqual(['a zoomed/a.dzi']);
+    expect(await named('zoomed/a_files')).toEqual(['a zoomed/a.dzi']);
+    expect(await named('zoomed/a.dzi')).toEqual(['a zoomed/a.dzi']);
+    for (const path of ['zoomed', 'zoomed/a_files']) {
+      const slide = await openSlide(at(path));
+      expect(slide).toMatchObject({ format: 'deep-zoom', levels: [{ width: 150, height: 100 }, {}] });
+      await slide.close();
+    }
+  });
+
+  it('a folder of slides of all kinds has each of them once', async () => {
+    expect(await named('')).toEqual([
+      'alone alone.dcm',
+      'b b.dzi',
+      'one.study.7 one.study.7',
+      'plain plain.svs',
+      'a zoomed/a.dzi',
+    ]);
+  });
+
+  it('of several series in one folder, what is a slide is taken, and the rest says what is wrong when its turn comes', async () => {
+    await dicom('several/a.dcm', { series: '1.6' });
+    await dicom('several/b.dcm', { series: '1.7' });
+    expect(await named('several')).toEqual(['a several/a.dcm', 'b several/b.dcm']);
+    await dicom('several/c.dcm', { series: '1.7', flavour: 'LABEL' });
+    expect(await named('several')).toEqual(['several several', 'a several/a.dcm']);
+    await expect(openSlide(at('several'))).rejects.toMatchObject({ code: 'several-slides' });
+  });
+
+  it('a damaged DICOM file is a slide that fails, not the end of the others', async () => {
+    await dicom('damaged/a.dcm', { series: '1.6' });
+    await writeFile(at('damaged/b.dcm'), 'DICM? no');
+    await writeFile(at('damaged/c.dcm'), (await dicomFile(picture, 64, { series: '1.8' })).subarray(0, 300));
+    expect(await named('damaged')).toEqual(['a damaged/a.dcm', 'b damaged/b.dcm', 'c damaged/c.dcm']);
   });
 });
 
