@@ -3,24 +3,20 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { built } from '../built.ts';
-import type { ResampleTask } from './resample.ts';
+import type { TileWindow } from './decode.ts';
+import type { CutTask } from './resample.ts';
 import type { TileEncoding } from './tile-encoding.ts';
 
 export interface DecodeTask {
   readonly kind: 'decode';
   readonly bytes: Uint8Array;
   readonly encoding: TileEncoding;
-  /** Pixels wanted, from the top-left of the tile. */
-  readonly width: number;
-  readonly height: number;
-  /** Pixels of the stored tile left of and above the wanted ones. */
-  readonly left?: number;
-  readonly top?: number;
+  readonly window: TileWindow;
   /** Shared memory to decode into; without it the answer brings a buffer of its own. */
   readonly into: SharedArrayBuffer | null;
 }
 
-export type Task = DecodeTask | ResampleTask;
+export type Task = DecodeTask | CutTask;
 export type Answer = { id: number; data: ArrayBuffer | null } | { id: number; error: string };
 
 /** The threads themselves are missing, as opposed to a tile that cannot be decoded. */

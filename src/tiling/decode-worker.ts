@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { messageOf } from '../errors.ts';
 import { decodeTile } from './decode.ts';
 import type { Answer, Task } from './decode-pool.ts';
-import { resamplePatch } from './resample.ts';
+import { cutPatches } from './resample.ts';
 
 const port = parentPort!;
 let last: Promise<void> = Promise.resolve();
@@ -24,12 +24,10 @@ async function answer(id: number, task: Task): Promise<void> {
 }
 
 async function perform(task: Task): Promise<ArrayBuffer | null> {
-  if (task.kind === 'resample') {
-    resamplePatch(task);
-    return null;
-  }
-  const target = task.into ?? new ArrayBuffer(task.width * task.height * 3);
-  const { bytes, encoding, width, height, left, top } = task;
-  await decodeTile(bytes, encoding, width, height, new Uint8Array(target), left, top);
+  if (task.kind === 'cut') return cutPatches(task);
+  const { bytes, encoding, window, into } = task;
+  const { width, height, reduce = 1 } = window;
+  const target = into ?? new ArrayBuffer(Math.ceil(width / reduce) * Math.ceil(height / reduce) * 3);
+  await decodeTile(bytes, encoding, window, new Uint8Array(target));
   return target instanceof ArrayBuffer ? target : null;
 }

@@ -8,7 +8,9 @@ import { ZSTDDecoder } from 'zstddec';
 import { jpegSize } from './jpeg-stream.ts';
 import { decodeLzw } from './lzw.ts';
 import { decodePackBits } from './packbits.ts';
+import { resampleArea } from './resample.ts';
 import { splitPlanes, type TileEncoding } from './tile-encoding.ts';
+import { tileLoops } from './wasm/open.ts';
 
 /** Decoded samples: interleaved, `samples` per pixel, 8 bits. */
 interface Samples {
@@ -16,61 +18,68 @@ interface Samples {
   readonly height: number;
   readonly samples: number;
   readonly data: Uint8Array;
+  /** Every pixel is the mean of `reduced` x `reduced` stored ones; 1 if not said. */
+  readonly reduced?: number;
+}
+
+/** Which pixels of a tile are wanted. */
+export interface TileWindow {
+  readonly width: number;
+  readonly height: number;
+  /** Pixels left of and above them. */
+  readonly left?: number;
+  readonly top?: number;
+  /** Each pixel wanted is the mean of `reduce` x `reduce` of these, fewer at the right and at the bottom; 1, 2, 4 or 8. */
+  readonly reduce?: number;
 }
 
 /**
- * `width` x `height` pixels of a tile as RGB, into `target` (width x height x 3 bytes): those at the top-left, or at `left`, `top`.
+ * A window of a tile as RGB, into `target`: ceil(width / reduce) x ceil(height / reduce) x 3 bytes.
  *
  * @throws Error if the bytes are damaged or hold another size than the encoding says; nothing larger than that is ever allocated.
  */
 export async function decodeTile(
   bytes: Uint8Array,
   encoding: TileEncoding,
-  width: number,
-  height: number,
+  window: TileWindow,
   target: Uint8Array,
-  left = 0,
-  top = 0,
 ): Promise<void> {
-  const { reduce = 1 } = encoding;
-  const stored = await decodeSamples(bytes, encoding, (top + height) * reduce);
-  const decoded = reduce > 1 ? reduceSamples(stored, reduce) : stored;
-  if (decoded.width < left + width || decoded.height < top + height) {
-    throw new Error(
-      `holds ${decoded.width} x ${decoded.height} pixels where ${left + width} x ${top + height} are expected`,
-    );
+  const scale = encoding.reduce ?? 1;
+  const by = scale * (window.reduce ?? 1);
+  const [left, top] = [scale * (window.left ?? 0), scale * (window.top ?? 0)];
+  const [width, height] = [scale * window.width, scale * window.height];
+  const wish = [8, 4, 2].find((step) => [by, left, top, width, height].every((length) => length % step === 0)) ?? 1;
+  const decoded = await decodeSamples(bytes, encoding, top + height, wish);
+  const { reduced = 1 } = decoded;
+  const [right, bottom] = [(left + width) / reduced, (top + height) / reduced];
+  if (decoded.width < right || decoded.height < bottom) {
+    throw new Error(`holds ${decoded.width} x ${decoded.height} pixels where ${right} x ${bottom} are expected`);
   }
-  const from = decoded.data.subarray((top * decoded.width + left) * decoded.samples);
-  toRgb({ ...decoded, data: from }, encoding.colour, width, height, target);
+  const from = decoded.data.subarray(((top / reduced) * decoded.width + left / reduced) * decoded.samples);
+  const rgb = (into: Uint8Array) =>
+    toRgb({ ...decoded, data: from }, encoding.colour, width / reduced, height / reduced, into);
+  const rest = by / reduced;
+  if (rest === 1) {
+    rgb(target);
+    return;
+  }
+  const pixels = new Uint8Array((width / reduced) * (height / reduced) * 3);
+  rgb(pixels);
+  const [columns, rows] = [Math.ceil(width / by), Math.ceil(height / by)];
+  const whole = { x: 0, y: 0, width: columns * rest, height: rows * rest };
+  resampleArea(pixels, width / reduced, height / reduced, whole, target, columns, rows);
 }
 
-/** Means of `by` x `by` pixels. */
-function reduceSamples({ width, height, samples, data }: Samples, by: number): Samples {
-  const reduced = {
-    width: Math.floor(width / by),
-    height: Math.floor(height / by),
-    samples,
-    data: new Uint8Array(Math.floor(width / by) * Math.floor(height / by) * samples),
-  };
-  for (let y = 0, to = 0; y < reduced.height; y++) {
-    for (let x = 0; x < reduced.width; x++) {
-      for (let sample = 0; sample < samples; sample++, to++) {
-        let sum = 0;
-        for (let row = y * by; row < (y + 1) * by; row++) {
-          for (let column = x * by; column < (x + 1) * by; column++)
-            sum += data[(row * width + column) * samples + sample]!;
-        }
-        reduced.data[to] = Math.round(sum / (by * by));
-      }
-    }
-  }
-  return reduced;
-}
-
-function decodeSamples(bytes: Uint8Array, encoding: TileEncoding, height: number): Samples | Promise<Samples> {
+/** @param reduce how much smaller the picture may come, if its decoder can do that. */
+function decodeSamples(
+  bytes: Uint8Array,
+  encoding: TileEncoding,
+  height: number,
+  reduce: number,
+): Samples | Promise<Samples> {
   switch (encoding.codec) {
     case 'jpeg':
-      return decodeWith(openJpegTurbo, bytes, encoding);
+      return decodeBaseline(bytes, encoding, reduce) ?? decodeWith(openJpegTurbo, bytes, encoding);
     case 'jpeg2000':
       return decodeWith(openJpeg2000, bytes, encoding);
     case 'webp':
@@ -79,6 +88,22 @@ function decodeSamples(bytes: Uint8Array, encoding: TileEncoding, height: number
     default:
       return encoding.planar ? decodePlanes(bytes, encoding, height) : decodeRaw(bytes, encoding, height);
   }
+}
+
+/** What is larger is left to libjpeg-turbo, which needs less memory. */
+const maxBaselinePixels = 16 * 1024 * 1024;
+
+/** The JPEG that nearly all slides consist of, by our own decoder; null if it is another kind, or damaged. Valid until the next call. */
+function decodeBaseline(bytes: Uint8Array, encoding: TileEncoding, reduce: number): Samples | null {
+  checkDeclaredSize(bytes, encoding);
+  if (encoding.width * encoding.height > maxBaselinePixels) return null;
+  const loops = tileLoops();
+  const at = loops.take(bytes.length);
+  new Uint8Array(loops.memory.buffer).set(bytes, at);
+  if (!loops.decodeJpeg(at, bytes.length, reduce)) return null;
+  const [width, height, samples] = [loops.pixelsWidth.value, loops.pixelsHeight.value, loops.pixelsSamples.value];
+  const data = new Uint8Array(loops.memory.buffer, loops.pixels.value, width * height * samples);
+  return { width, height, samples, data, reduced: reduce };
 }
 
 async function decodePicture(bytes: Uint8Array, { width, height }: TileEncoding): Promise<Samples> {

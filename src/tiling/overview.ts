@@ -1,5 +1,6 @@
 /** The whole slide as one small picture, every pixel the mean of the area it covers. Tiles stream through; only the sums are kept. */
 import { UserError } from '../errors.ts';
+import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
 import type { RgbImage, Slide } from './slide.ts';
 
 export interface Overview extends RgbImage {
@@ -9,6 +10,9 @@ export interface Overview extends RgbImage {
 
 /** Their sums take 256 MB. */
 export const maxOverviewPixels = 16 * 1024 * 1024;
+
+/** Tiles asked for before the first of them has come; more than the decoders take at a time. */
+const tilesAtOnce = 128;
 
 /** Reads the coarsest level that is fine enough. What the slide does not have is white. */
 export async function readOverview(slide: Slide, level0PerPixel: number, signal?: AbortSignal): Promise<Overview> {
@@ -23,40 +27,31 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
       'Ask for a smaller one.',
     );
   }
-  const level = coarsestLevel(slide, scale);
-  const grid = slide.levels[level]!;
-  const sums = new AreaSums(width, height, scale / (full.width / grid.width), scale / (full.height / grid.height));
-  const columns = Math.ceil(grid.width / grid.tileWidth);
-  const rows = Math.ceil(grid.height / grid.tileHeight);
-  const tiles = Array.from({ length: columns * rows }, async (_, index) => {
-    const column = index % columns;
-    const row = Math.floor(index / columns);
-    const tile = await readTileOrNull(slide, level, column, row, signal);
-    if (tile) sums.add(tile, column * grid.tileWidth, row * grid.tileHeight);
-  });
-  await Promise.all(tiles);
+  const source = reducedLevel(slide, scale);
+  const sums = new AreaSums(width, height, scale * source.scaleX, scale * source.scaleY);
+  let next = 0;
+  const readTiles = async () => {
+    while (next < source.columns * source.rows) {
+      const index = next++;
+      const [column, row] = [index % source.columns, Math.floor(index / source.columns)];
+      const tile = await readTileOrNull(slide, source, column, row, signal);
+      if (tile) sums.add(tile, column * source.tileWidth, row * source.tileHeight);
+    }
+  };
+  await Promise.all(Array.from({ length: tilesAtOnce }, readTiles));
   return { width, height, data: sums.means(), level0PerPixel: scale };
-}
-
-/** The last level with at most `level0PerPixel` level-0 pixels per pixel: it is reduced, never enlarged. */
-export function coarsestLevel(slide: Slide, level0PerPixel: number): number {
-  let best = 0;
-  slide.levels.forEach(({ downsample }, level) => {
-    if (downsample <= level0PerPixel * 1.0001 && downsample >= slide.levels[best]!.downsample) best = level;
-  });
-  return best;
 }
 
 /** Null for an empty tile and for a bad one, which the slide remembers. */
 async function readTileOrNull(
   slide: Slide,
-  level: number,
+  { level, reduce }: ReducedLevel,
   column: number,
   row: number,
   signal?: AbortSignal,
 ): Promise<RgbImage | null> {
   try {
-    return await slide.readTileRgb(level, column, row, signal);
+    return await slide.readTileRgb(level, column, row, { signal, reduce });
   } catch (error) {
     if (error instanceof UserError && error.code === 'unreadable-tile') return null;
     throw error;

@@ -7,9 +7,9 @@
 import { UserError } from '../errors.ts';
 import { sharedDecodePool } from './decode-pool.ts';
 import type { PatchGrid } from './grid.ts';
-import { coarsestLevel } from './overview.ts';
-import type { PlacedTile } from './resample.ts';
-import type { Slide, SlideLevel } from './slide.ts';
+import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
+import type { CutTask, Normalisation, PlacedTile, Rectangle } from './resample.ts';
+import type { Slide } from './slide.ts';
 
 /** Part of a patch that could not be read and is white. */
 export interface PatchHole {
@@ -20,9 +20,10 @@ export interface PatchHole {
 }
 
 /** A batch of patches; structurally a `PatchBatch` of the encoders. */
-export interface PatchStreamBatch {
-  /** RGB, 8 bits: count x size x size x 3. What lies outside the slide is white. */
-  readonly pixels: Uint8Array;
+/** A batch of patches; of bytes, it is structurally a `PatchBatch` of the encoders. */
+export interface PatchStreamBatch<Pixels = Uint8Array> {
+  /** RGB, 8 bits: count x size x size x 3; or normalised floats: count x 3 x size x size. What lies outside the slide is white. */
+  readonly pixels: Pixels;
   readonly count: number;
   readonly size: number;
   /** Index in the grid of the first patch; the others follow in order. */
@@ -41,6 +42,7 @@ const tileBudgetBytes = 256 * 1024 * 1024;
 
 /**
  * Reads the patches of a grid at its scale exactly: from the coarsest level that is fine enough, by area, without snapping to it.
+ * Where even that level is twice or more too fine, its tiles are decoded as means of 2, 4 or 8 pixels each way.
  * Only a patch that is pixel for pixel a square of that level is copied.
  *
  * @throws the signal's reason. A bad tile is no error: its patches come with the part missing, listed in `holes`.
@@ -50,11 +52,32 @@ export async function* patches(
   grid: PatchGrid,
   options: PatchStreamOptions = {},
 ): AsyncGenerator<PatchStreamBatch, void, void> {
+  for await (const batch of stream(slide, grid, null, options))
+    yield { ...batch, pixels: new Uint8Array(batch.pixels) };
+}
+
+/** As `patches`, ready for a network: floats, channel by channel, less their mean and over their deviation. */
+export async function* normalisedPatches(
+  slide: Slide,
+  grid: PatchGrid,
+  normalise: Normalisation,
+  options: PatchStreamOptions = {},
+): AsyncGenerator<PatchStreamBatch<Float32Array>, void, void> {
+  for await (const batch of stream(slide, grid, normalise, options))
+    yield { ...batch, pixels: new Float32Array(batch.pixels) };
+}
+
+async function* stream(
+  slide: Slide,
+  grid: PatchGrid,
+  normalise: Normalisation | null,
+  options: PatchStreamOptions,
+): AsyncGenerator<PatchStreamBatch<ArrayBuffer>, void, void> {
   const { batchSize = 64 } = options;
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
-  const cutter = new PatchCutter(slide, grid, Math.min(batchSize, grid.count), signal);
-  const ahead: Promise<PatchStreamBatch>[] = [];
+  const cutter = new PatchCutter(slide, grid, normalise, signal);
+  const ahead: Promise<PatchStreamBatch<ArrayBuffer>>[] = [];
   try {
     for (let next = 0; next < grid.count || ahead.length > 0; ) {
       while (next < grid.count && ahead.length <= batchesAhead) {
@@ -72,121 +95,146 @@ export async function* patches(
   }
 }
 
-/** A tile of the level that patches are cut from, and how many of them still want it. */
+/** A tile that patches are cut from. */
 interface Tile {
   readonly column: number;
   readonly row: number;
-  wanted: number;
-  /** The decoded tile, `empty`, or `bad`; undefined until first asked for. */
-  content: Promise<PlacedTile | 'empty' | 'bad'> | undefined;
+  readonly content: Promise<TileContent>;
+}
+
+type TileContent = PlacedTile | 'empty' | 'bad';
+
+interface Piece {
+  readonly pixels: ArrayBuffer;
+  readonly holes: readonly PatchHole[];
 }
 
 class PatchCutter {
   readonly #slide: Slide;
   readonly #grid: PatchGrid;
+  readonly #normalise: Normalisation | null;
   readonly #signal: AbortSignal;
-  readonly #levelIndex: number;
-  readonly #level: SlideLevel;
-  /** Pixels of the level per level-0 pixel, across and down. */
-  readonly #scaleX: number;
-  readonly #scaleY: number;
+  readonly #source: ReducedLevel;
+  /** Patches that still want a tile, row by row. */
+  readonly #wanted: Uint32Array;
+  /** Those that are being read or kept. */
   readonly #tiles = new Map<number, Tile>();
-  readonly #batchSize: number;
   readonly #freeTiles: SharedArrayBuffer[] = [];
-  readonly #freeBatches: SharedArrayBuffer[] = [];
   readonly #waiting: (() => void)[] = [];
   #tilesHeld = 0;
   #patchesBegun = 0;
 
-  constructor(slide: Slide, grid: PatchGrid, batchSize: number, signal: AbortSignal) {
-    this.#batchSize = batchSize;
+  constructor(slide: Slide, grid: PatchGrid, normalise: Normalisation | null, signal: AbortSignal) {
     this.#slide = slide;
     this.#grid = grid;
+    this.#normalise = normalise;
     this.#signal = signal;
-    this.#levelIndex = coarsestLevel(slide, grid.level0Side / grid.patchPx);
-    this.#level = slide.levels[this.#levelIndex]!;
-    this.#scaleX = this.#level.width / slide.levels[0]!.width;
-    this.#scaleY = this.#level.height / slide.levels[0]!.height;
+    this.#source = reducedLevel(slide, grid.level0Side / grid.patchPx);
+    this.#wanted = new Uint32Array(this.#source.columns * this.#source.rows);
     for (let patch = 0; patch < grid.count; patch++) {
-      for (const tile of this.#tilesUnder(patch)) tile.wanted++;
+      for (const index of this.#tilesUnder(this.#square(patch))) this.#wanted[index]!++;
     }
   }
 
-  async readBatch(first: number, count: number): Promise<PatchStreamBatch> {
-    const size = this.#grid.patchPx;
-    const patchBytes = size * size * 3;
-    const memory = this.#freeBatches.pop() ?? new SharedArrayBuffer(this.#batchSize * patchBytes);
-    const cuts: Promise<number>[] = [];
-    for (let i = 0; i < count; i++) {
+  /** Cuts a batch as one piece, or as more where its tiles would take too much memory at once. */
+  async readBatch(first: number, count: number): Promise<PatchStreamBatch<ArrayBuffer>> {
+    const pieces: Promise<Piece>[] = [];
+    let begun: number[] = [];
+    const cutBegun = () => {
+      const piece = this.#cut(begun);
+      piece.catch(() => {});
+      pieces.push(piece);
+      begun = [];
+    };
+    for (let patch = first; patch < first + count; patch++) {
+      if (begun.length > 0 && this.#isFull()) cutBegun();
       await this.#room();
-      const cut = this.#cut(first + i, memory, i * patchBytes);
-      cut.catch(() => {});
-      cuts.push(cut);
+      this.#tilesUnder(this.#square(patch)).forEach((index) => void this.#tile(index));
+      begun.push(patch);
     }
-    const missing = await Promise.all(cuts);
-    const holes = missing.map((share, i) => ({ patch: first + i, missing: share })).filter((hole) => hole.missing > 0);
-    // Out of shared memory, which GPUs and encoders refuse, and which is wanted for the next batch.
-    const pixels = new Uint8Array(memory).slice(0, count * patchBytes);
-    this.#freeBatches.push(memory);
-    return { pixels, count, size, first, holes };
+    cutBegun();
+    const cut = await Promise.all(pieces);
+    const pixels = cut.length === 1 ? cut[0]!.pixels : joined(cut.map((piece) => piece.pixels));
+    return { pixels, count, size: this.#grid.patchPx, first, holes: cut.flatMap(({ holes }) => holes) };
   }
 
-  /** Cuts one patch into memory; the share of it that bad tiles left out. */
-  async #cut(patch: number, into: SharedArrayBuffer, offset: number): Promise<number> {
-    const square = this.#square(patch);
-    const under = this.#tilesUnder(patch);
+  /** Cuts patches when their tiles are there, and lets go of those. */
+  async #cut(patches: readonly number[]): Promise<Piece> {
     try {
-      const contents = await Promise.all(under.map((tile) => (tile.content ??= this.#decode(tile))));
-      const tiles = contents.filter((content) => typeof content === 'object');
-      await sharedDecodePool().run(
-        () => ({ kind: 'resample', tiles, ...square, size: this.#grid.patchPx, into, offset }),
-        this.#signal,
-      );
-      const bad = under.filter((_, i) => contents[i] === 'bad');
-      return bad.reduce((share, tile) => share + this.#overlap(tile, square), 0);
+      const read = await Promise.all(patches.map((patch) => this.#readTiles(this.#square(patch))));
+      const task: CutTask = {
+        kind: 'cut',
+        cuts: read.map(({ rectangle, tiles }) => ({ rectangle, tiles })),
+        size: this.#grid.patchPx,
+        normalise: this.#normalise,
+      };
+      const pixels = await sharedDecodePool().run(() => task, this.#signal);
+      const holes = read.map(({ missing }, i) => ({ patch: patches[i]!, missing }));
+      return { pixels: pixels!, holes: holes.filter(({ missing }) => missing > 0) };
     } finally {
-      this.#patchesBegun--;
-      for (const tile of under) this.#release(tile);
-      this.#waiting.shift()?.();
+      for (const patch of patches) this.#release(this.#square(patch));
     }
   }
 
-  /** The patch in pixels of the level. */
-  #square(patch: number): { x: number; y: number; width: number; height: number } {
-    const { coords, level0Side } = this.#grid;
+  /** The tiles under a rectangle, and the share of it that bad ones leave out. */
+  async #readTiles(rectangle: Rectangle): Promise<TilesUnder> {
+    const under = this.#tilesUnder(rectangle).map((index) => this.#tile(index));
+    const contents = await Promise.all(under.map(({ content }) => content));
+    const bad = under.filter((_, i) => contents[i] === 'bad');
     return {
-      x: coords[patch * 2]! * this.#scaleX,
-      y: coords[patch * 2 + 1]! * this.#scaleY,
-      width: level0Side * this.#scaleX,
-      height: level0Side * this.#scaleY,
+      rectangle,
+      tiles: contents.filter((content) => typeof content === 'object'),
+      missing: bad.reduce((share, tile) => share + this.#overlap(tile, rectangle), 0),
     };
   }
 
-  #tilesUnder(patch: number): Tile[] {
-    const { x, y, width, height } = this.#square(patch);
-    const { tileWidth, tileHeight } = this.#level;
-    const columns = Math.ceil(this.#level.width / tileWidth);
-    const rows = Math.ceil(this.#level.height / tileHeight);
-    const under: Tile[] = [];
+  /** The patch in pixels of the level. */
+  #square(patch: number): Rectangle {
+    const { coords, level0Side } = this.#grid;
+    const { scaleX, scaleY } = this.#source;
+    return {
+      x: coords[patch * 2]! * scaleX,
+      y: coords[patch * 2 + 1]! * scaleY,
+      width: level0Side * scaleX,
+      height: level0Side * scaleY,
+    };
+  }
+
+  /** Their numbers, counted row by row. */
+  #tilesUnder({ x, y, width, height }: Rectangle): number[] {
+    const { tileWidth, tileHeight, columns, rows } = this.#source;
+    const under: number[] = [];
     const lastRow = Math.min(rows - 1, Math.ceil((y + height - edge) / tileHeight) - 1);
     const lastColumn = Math.min(columns - 1, Math.ceil((x + width - edge) / tileWidth) - 1);
-    for (let row = Math.floor((y + edge) / tileHeight); row <= lastRow; row++) {
-      for (let column = Math.floor((x + edge) / tileWidth); column <= lastColumn; column++) {
-        const key = row * columns + column;
-        let tile = this.#tiles.get(key);
-        if (!tile) this.#tiles.set(key, (tile = { column, row, wanted: 0, content: undefined }));
-        under.push(tile);
+    for (let row = Math.max(0, Math.floor((y + edge) / tileHeight)); row <= lastRow; row++) {
+      for (let column = Math.max(0, Math.floor((x + edge) / tileWidth)); column <= lastColumn; column++) {
+        under.push(row * columns + column);
       }
     }
     return under;
   }
 
-  async #decode({ column, row }: Tile): Promise<PlacedTile | 'empty' | 'bad'> {
-    const { tileWidth, tileHeight } = this.#level;
+  /** Read when first asked for. */
+  #tile(index: number): Tile {
+    let tile = this.#tiles.get(index);
+    if (!tile) {
+      const { columns } = this.#source;
+      const [column, row] = [index % columns, Math.floor(index / columns)];
+      const content = this.#decode(column, row);
+      content.catch(() => {});
+      tile = { column, row, content };
+      this.#tiles.set(index, tile);
+    }
+    return tile;
+  }
+
+  async #decode(column: number, row: number): Promise<TileContent> {
+    const { level, reduce, tileWidth, tileHeight } = this.#source;
     this.#tilesHeld++;
     const memory = this.#freeTiles.pop() ?? new SharedArrayBuffer(tileWidth * tileHeight * 3);
     try {
-      const image = await this.#slide.readTileRgb(this.#levelIndex, column, row, this.#signal, memory);
+      const options = { signal: this.#signal, into: memory, reduce };
+      const image = await this.#slide.readTileRgb(level, column, row, options);
       if (image)
         return { memory, x: column * tileWidth, y: row * tileHeight, width: image.width, height: image.height };
       this.#giveBack(memory);
@@ -198,14 +246,19 @@ class PatchCutter {
     }
   }
 
-  /** One patch less wants the tile; the last one frees its memory for another. */
-  #release(tile: Tile): void {
-    if (--tile.wanted > 0) return;
-    this.#tiles.delete(tile.row * Math.ceil(this.#level.width / this.#level.tileWidth) + tile.column);
-    void tile.content?.then(
-      (content) => typeof content === 'object' && this.#giveBack(content.memory),
-      () => {},
-    );
+  /** A patch less wants the tiles under it; the last one frees their memory for others. */
+  #release(rectangle: Rectangle): void {
+    this.#patchesBegun--;
+    for (const index of this.#tilesUnder(rectangle)) {
+      if (--this.#wanted[index]! > 0) continue;
+      const tile = this.#tiles.get(index);
+      this.#tiles.delete(index);
+      void tile?.content.then(
+        (content) => typeof content === 'object' && this.#giveBack(content.memory),
+        () => {},
+      );
+    }
+    this.#waiting.shift()?.();
   }
 
   #giveBack(memory: SharedArrayBuffer): void {
@@ -213,24 +266,43 @@ class PatchCutter {
     this.#freeTiles.push(memory);
   }
 
+  #isFull(): boolean {
+    const { tileWidth, tileHeight } = this.#source;
+    return this.#patchesBegun > 0 && this.#tilesHeld * tileWidth * tileHeight * 3 > tileBudgetBytes;
+  }
+
   /** Waits, first come first served, until another patch may be begun; one at least is always under way. */
   async #room(): Promise<void> {
-    const isFull = () =>
-      this.#patchesBegun > 0 && this.#tilesHeld * this.#level.tileWidth * this.#level.tileHeight * 3 > tileBudgetBytes;
-    while (isFull()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#isFull()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#patchesBegun++;
   }
 
-  /** Share of a square that a tile covers. */
-  #overlap(tile: Tile, square: { x: number; y: number; width: number; height: number }): number {
-    const { tileWidth, tileHeight } = this.#level;
-    const left = Math.max(square.x, tile.column * tileWidth);
-    const top = Math.max(square.y, tile.row * tileHeight);
-    const right = Math.min(square.x + square.width, (tile.column + 1) * tileWidth, this.#level.width);
-    const bottom = Math.min(square.y + square.height, (tile.row + 1) * tileHeight, this.#level.height);
-    return (Math.max(0, right - left) * Math.max(0, bottom - top)) / (square.width * square.height);
+  /** Share of a rectangle that a tile covers. */
+  #overlap(tile: Tile, rectangle: Rectangle): number {
+    const { tileWidth, tileHeight, width, height } = this.#source;
+    const left = Math.max(rectangle.x, tile.column * tileWidth);
+    const top = Math.max(rectangle.y, tile.row * tileHeight);
+    const right = Math.min(rectangle.x + rectangle.width, (tile.column + 1) * tileWidth, width);
+    const bottom = Math.min(rectangle.y + rectangle.height, (tile.row + 1) * tileHeight, height);
+    return (Math.max(0, right - left) * Math.max(0, bottom - top)) / (rectangle.width * rectangle.height);
   }
+}
+
+interface TilesUnder {
+  readonly rectangle: Rectangle;
+  readonly tiles: readonly PlacedTile[];
+  readonly missing: number;
 }
 
 /** Rounding that is not taken for a sliver of the next tile, in pixels. */
 const edge = 1e-3;
+
+function joined(pieces: readonly ArrayBuffer[]): ArrayBuffer {
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(new Uint8Array(piece), at);
+    at += piece.byteLength;
+  }
+  return whole.buffer;
+}

@@ -35,6 +35,17 @@ export interface RgbImage {
   readonly data: Uint8Array;
 }
 
+export interface TileOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Shared memory of at least width x height x 3 bytes to decode into; `data` is then a view of it. */
+  readonly into?: SharedArrayBuffer;
+  /**
+   * 1, 2, 4 or 8: every pixel of the answer is the mean of so many each way, fewer at the tile's right and lower end. Where the
+   * codec can, it is decoded at that size at once.
+   */
+  readonly reduce?: number;
+}
+
 /** A stored tile as it lies in the file, ready for a browser when `mime` is a picture type that browsers read. */
 export interface StoredTile {
   readonly bytes: Uint8Array;
@@ -83,17 +94,8 @@ export interface Slide {
    * @throws UserError `unreadable-tile`
    */
   readTile(level: number, column: number, row: number, signal?: AbortSignal): Promise<Raster | null>;
-  /**
-   * As `readTile`, without alpha: the fast path of the patch stream.
-   * @param into shared memory of at least width x height x 3 bytes to decode into; `data` is then a view of it.
-   */
-  readTileRgb(
-    level: number,
-    column: number,
-    row: number,
-    signal?: AbortSignal,
-    into?: SharedArrayBuffer,
-  ): Promise<RgbImage | null>;
+  /** As `readTile`, without alpha: the fast path of the patch stream. */
+  readTileRgb(level: number, column: number, row: number, options?: TileOptions): Promise<RgbImage | null>;
   /** One stored tile as encoded bytes, with tables and colour marker spliced in so that it stands alone; null if it cannot. */
   readStoredTile(level: number, column: number, row: number, signal?: AbortSignal): Promise<StoredTile | null>;
   readAssociated(name: string): Promise<Raster>;

@@ -2,7 +2,7 @@
 import { messageOf, UserError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { type DecodePool, PoolUnavailable, sharedDecodePool } from './decode-pool.ts';
-import type { BadTile, Raster, RgbImage, Scale, Slide, SlideLevel } from './slide.ts';
+import type { BadTile, Raster, RgbImage, Scale, Slide, SlideLevel, TileOptions } from './slide.ts';
 import { shiftRaster } from './subpixel.ts';
 import type { TileGrid } from './tile-grid.ts';
 
@@ -41,19 +41,13 @@ export function createTiledSlide(
   }
 
   /** Null for an empty tile; a bad one is remembered and thrown. */
-  async function tileOfLevel(
-    level: number,
-    column: number,
-    row: number,
-    signal?: AbortSignal,
-    into?: SharedArrayBuffer,
-  ) {
+  async function tileOfLevel(level: number, column: number, row: number, options: TileOptions = {}) {
     const grid = gridOf(level);
     checkInside(source, grid, column, row);
     try {
-      return await decodeGridTile(pool, grid, column, row, signal, into);
+      return await decodeGridTile(pool, grid, column, row, options);
     } catch (error) {
-      if (signal?.aborted || error instanceof PoolUnavailable) throw error;
+      if (options.signal?.aborted || error instanceof PoolUnavailable) throw error;
       const reason = messageOf(error);
       bad.set(`${level}/${column}/${row}`, { level, column, row, reason });
       throw unreadableTile(source, `tile ${column}, ${row} of level ${level}`, error);
@@ -68,7 +62,7 @@ export function createTiledSlide(
     signal?: AbortSignal,
   ): Promise<RgbImage | null> {
     try {
-      return await tileOfLevel(level, column, row, signal);
+      return await tileOfLevel(level, column, row, { signal });
     } catch (error) {
       if (error instanceof UserError && error.code === 'unreadable-tile') return null;
       throw error;
@@ -99,7 +93,7 @@ export function createTiledSlide(
       return shiftRaster(larger, left - Math.floor(left), top - Math.floor(top));
     },
     async readTile(level, column, row, signal) {
-      const tile = await tileOfLevel(level, column, row, signal);
+      const tile = await tileOfLevel(level, column, row, { signal });
       if (tile === null) return null;
       const raster = createRaster(tile.width, tile.height);
       blit(tile, raster, 0, 0);
@@ -130,7 +124,7 @@ export function createTiledSlide(
       checkRegion(source, 0, 0, grid.width, grid.height);
       return readRectangle(grid, 0, 0, grid.width, grid.height, async (column, row) => {
         try {
-          return await decodeGridTile(pool, grid, column, row);
+          return await decodeGridTile(pool, grid, column, row, {});
         } catch (error) {
           if (error instanceof PoolUnavailable) throw error;
           throw unreadableTile(source, `its image "${name}"`, error);
@@ -156,8 +150,7 @@ async function decodeGridTile(
   grid: TileGrid,
   column: number,
   row: number,
-  signal?: AbortSignal,
-  into?: SharedArrayBuffer,
+  { signal, into, reduce = 1 }: TileOptions,
 ): Promise<RgbImage | null> {
   const width = Math.min(grid.tileWidth, grid.width - column * grid.tileWidth);
   const height = Math.min(grid.tileHeight, grid.height - row * grid.tileHeight);
@@ -168,10 +161,12 @@ async function decodeGridTile(
     const { encoding, overlap = 0 } = grid;
     const left = column > 0 ? overlap : 0;
     const top = row > 0 ? overlap : 0;
-    return bytes && { kind: 'decode', bytes, encoding, width, height, left, top, into: into ?? null };
+    const window = { width, height, left, top, reduce };
+    return bytes && { kind: 'decode', bytes, encoding, window, into: into ?? null };
   }, signal);
   if (empty) return null;
-  return { width, height, data: data ? new Uint8Array(data) : new Uint8Array(into!, 0, width * height * 3) };
+  const [columns, rows] = [Math.ceil(width / reduce), Math.ceil(height / reduce)];
+  return { width: columns, height: rows, data: new Uint8Array(data ?? into!, 0, columns * rows * 3) };
 }
 
 function unreadableTile(source: ByteSource, what: string, cause: unknown): UserError {

@@ -7,7 +7,13 @@ afterAll(() => pool.close());
 /** A raw tile of 4 x 4 pixels of one colour. */
 function taskOf(colour: number): DecodeTask {
   const encoding = { codec: 'none', width: 4, height: 4, colour: 'rgb', samples: 3, differenced: false } as const;
-  return { kind: 'decode', bytes: new Uint8Array(48).fill(colour), encoding, width: 4, height: 4, into: null };
+  return {
+    kind: 'decode',
+    bytes: new Uint8Array(48).fill(colour),
+    encoding,
+    window: { width: 4, height: 4 },
+    into: null,
+  };
 }
 
 describe('the pool of decoders', () => {

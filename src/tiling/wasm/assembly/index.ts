@@ -1,2 +1,4 @@
-/** What the decoder threads compute in WebAssembly; see ../tile-kernels.ts for the other side. */
-export { decodeJpeg, input, pixels, pixelsHeight, pixelsSamples, pixelsWidth } from './jpeg';
+/** What the decoder threads compute in WebAssembly; `../open.ts` is the other side. */
+export { decodeJpeg, pixels, pixelsHeight, pixelsSamples, pixelsWidth } from './jpeg';
+export { begin, take } from './memory';
+export { resampleArea } from './resample';

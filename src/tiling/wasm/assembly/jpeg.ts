@@ -19,7 +19,7 @@ import {
   startBits,
   tableOf,
 } from './huffman';
-import { begin, take } from './memory';
+import { take } from './memory';
 
 /** Byte offsets of coefficients in a block, in the order in which they are stored. */
 const zigzag = memory.data<u8>([
@@ -69,13 +69,10 @@ export let pixelsHeight: i32 = 0;
 /** 1 or 3 bytes per pixel. */
 export let pixelsSamples: i32 = 0;
 
-/** Room for an encoded picture, which `decodeJpeg` then takes from there. */
-export function input(length: i32): usize {
-  begin();
-  return take(length);
-}
-
-/** @returns whether `pixels` holds the picture. */
+/**
+ * @param at the encoded picture.
+ * @param reduce 1, 2, 4 or 8.
+ * @returns whether `pixels` holds the picture. */
 export function decodeJpeg(at: usize, length: i32, reduce: i32): bool {
   const end = at + length;
   const scan = readHeader(at, end);

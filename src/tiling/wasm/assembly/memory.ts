@@ -1,4 +1,4 @@
-/** Memory as one stack that every call fills anew: the input lies at its foot, and what is made of it above. */
+/** Memory as a stack that every task fills anew: what it is given lies at the foot, and what is made of it above. */
 
 let top: usize = 0;
 
