@@ -19,7 +19,7 @@ export interface Series<T> {
   readonly points: readonly T[];
 }
 
-const SIDE = 330;
+const SIDE = 340;
 
 /** @param caption says what is seen, for those who do not see it too. */
 function draw(caption: string, legend: readonly string[], options: Plot.PlotOptions): Html {
@@ -29,18 +29,16 @@ function draw(caption: string, legend: readonly string[], options: Plot.PlotOpti
     height: SIDE,
     marginLeft: 44,
     marginBottom: 40,
-    marginTop: 14,
+    marginTop: 26,
     marginRight: 14,
     style: { background: 'transparent', color: 'inherit', fontSize: '12px', overflow: 'visible' },
     ...options,
     document: document as unknown as Document,
   });
-  svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', caption);
   const names = legend.map(
     (name, i) => html`<li><span class="swatch" style="background:${colour(i)}"></span>${name}</li>`,
   );
-  return html`<figure>${legend.length > 1 ? html`<ul class="legend">${names}</ul>` : null}${trusted(svg.outerHTML)}<figcaption>${caption}</figcaption></figure>`;
+  return html`<figure>${legend.length > 1 ? html`<ul class="legend">${names}</ul>` : null}<div role="img" aria-label="${caption}">${trusted(svg.outerHTML)}</div><figcaption>${caption}</figcaption></figure>`;
 }
 
 /** A share from 0 to 1. */
@@ -142,7 +140,7 @@ export function survivalChart(groups: readonly RiskGroup[]): Html {
     name,
     points: [{ time: 0, survival: 1, low: 1, high: 1 }, ...steps],
   }));
-  return draw('Survival (Kaplan-Meier, 95 % interval); ticks are censored', names(whole), {
+  return draw('Survival (Kaplan-Meier, 95 % interval); crosses are censored', names(whole), {
     width: SIDE * 1.9,
     x: { domain: [0, last || 1], label: 'Time →' },
     y: share('↑ Survival'),
@@ -155,9 +153,9 @@ export function survivalChart(groups: readonly RiskGroup[]): Html {
         Plot.line(points, { x: 'time', y: 'survival', curve: 'step-after', stroke: colour(i), strokeWidth: 2 }),
       ]),
       ...groups.map(({ steps }, i) =>
-        Plot.tickX(
+        Plot.dot(
           steps.filter(({ censored }) => censored > 0),
-          { x: 'time', y: 'survival', stroke: colour(i), insetTop: -4, insetBottom: -4 },
+          { x: 'time', y: 'survival', stroke: colour(i), symbol: 'plus', r: 3 },
         ),
       ),
     ],

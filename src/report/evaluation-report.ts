@@ -195,7 +195,7 @@ function confusionTable({ confusion }: LevelEvaluation, classes: readonly string
     const total = row.reduce((a, b) => a + b, 0);
     const cells = row.map((count, j) => {
       const share = total > 0 ? count / total : 0;
-      return html`<td class="${i === j ? 'right' : 'wrong'}" style="--share:${share.toFixed(3)}">${count}<span class="range"> ${total > 0 ? `${Math.round(100 * share)} %` : ''}</span></td>`;
+      return html`<td class="${i === j ? 'right' : 'wrong'}" style="--share:${share.toFixed(3)}">${count}<span class="range"> ${total > 0 ? `(${Math.round(100 * share)} %)` : ''}</span></td>`;
     });
     return html`<tr><th scope="row">${classes[i]!}</th>${cells}</tr>`;
   });

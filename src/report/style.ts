@@ -17,10 +17,10 @@ h3 { font-size: 15px; margin: 28px 0 4px; }
 .warnings ul { margin: 4px 0 8px; padding-left: 20px; }
 .scroll { overflow-x: auto; margin: 10px 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: 4px; }
-th, td { padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); text-align: right; vertical-align: baseline; white-space: nowrap; }
-thead th { color: var(--soft); font-weight: 500; font-size: 13px; }
-th:first-child { text-align: left; font-weight: 500; max-width: 360px; overflow-wrap: anywhere; white-space: normal; }
+caption { text-align: left; padding-bottom: 4px; white-space: nowrap; }
+th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); text-align: right; vertical-align: baseline; white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 500; font-size: 13px; white-space: normal; vertical-align: bottom; }
+th:first-child { text-align: left; font-weight: 500; max-width: 360px; overflow-wrap: break-word; white-space: normal; }
 .range { color: var(--soft); font-size: 13px; }
 .confusion td { padding: 8px 14px; min-width: 92px; }
 .confusion td.right { background: color-mix(in srgb, #2f9e6e calc(var(--share) * 45%), transparent); }
