@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import('./evaluate.ts'),
   },
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
+  user: { summary: 'say who may use a viewer that others reach', load: () => import('./user.ts') },
   demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },
   doctor: { summary: 'check what this machine has and what is missing', load: () => import('./doctor.ts') },
   bench: { summary: 'measure kernels and models, after a check of their results', load: () => import('./bench.ts') },

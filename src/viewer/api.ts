@@ -1,6 +1,7 @@
 /**
  * What the viewer's server says and its page understands: the only module both sides share.
  *
+ *     GET, POST, DELETE /api/session                      SessionView; POST {token} or {name, password} signs in
  *     GET /api/run                                        RunView
  *     GET /api/slides                                     SlideEntry[]
  *     GET /api/slides/:id                                 SlideView
@@ -9,6 +10,7 @@
  *     GET /api/slides/:id/tissue.geojson                  tissue outline, level-0 px
  *     GET /api/slides/:id/thumbnail.jpg
  *     GET /api/slides/:id/heatmap.png                     the picture the run drew
+ *     GET /api/slides/:id/associated/:name                a small picture out of the slide file, JPEG
  *
  * Anything that goes wrong is answered with a `Problem`. Coordinates are level-0 pixels.
  */
@@ -17,6 +19,12 @@
 export interface Problem {
   readonly code: string;
   readonly message: string;
+}
+
+/** How one gets in, and as whom one is. */
+export interface SessionView {
+  readonly mode: 'open' | 'token' | 'accounts';
+  readonly user: { readonly name: string; readonly role: 'reader' | 'admin' } | null;
 }
 
 export interface RunView {
@@ -84,6 +92,8 @@ export interface SlideView extends SlideEntry {
   /** Why there are no scores. */
   readonly scoresProblem: string | null;
   readonly hasTissue: boolean;
+  /** Names of the small pictures of the slide that may be shown. */
+  readonly associated: readonly string[];
 }
 
 export interface Picture {

@@ -249,7 +249,8 @@ function cutJpeg(bytes: Uint8Array, width: number, height: number): Promise<Byte
   return jpeg(sharp(bytes).toColourspace('srgb').extract({ left: 0, top: 0, width, height }));
 }
 
-function rasterJpeg({ data, width, height }: Raster): Promise<Bytes> {
+/** What has no pixels is glass. */
+export function rasterJpeg({ data, width, height }: Raster): Promise<Bytes> {
   return jpeg(sharp(data, { raw: { width, height, channels: 4 } }).flatten({ background: GLASS }));
 }
 

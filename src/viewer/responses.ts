@@ -1,6 +1,8 @@
 /** How the viewer answers: bytes that a browser may keep, JSON that it may not, problems as sentences. */
 import { stat } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import type { Context, Hono } from 'hono';
+import type { User } from './accounts.ts';
 import type { Problem } from './api.ts';
 import type { Bytes } from './byte-cache.ts';
 import { SECURITY_HEADERS } from './guard.ts';
@@ -12,7 +14,12 @@ export const ASK = 'private, no-cache';
 
 /** What travels with a request. */
 export interface ViewerEnv {
+  Bindings: { readonly incoming?: IncomingMessage };
   Variables: {
+    /** Who asks. */
+    user?: User;
+    /** Takes out of an answer where files lie. */
+    discreet?: (text: string) => string;
     /** The answer has the security headers already: touching a finished one costs a third of the tiles a second. */
     complete?: boolean;
   };
@@ -56,7 +63,12 @@ function byteRange(header: string, length: number): [number, number] | null {
 
 /** JSON of this moment. */
 export function fresh(c: ViewerContext, body: unknown): Response {
-  return c.json(body as object, 200, { 'cache-control': 'no-store' });
+  const text = JSON.stringify(body);
+  const discreet = c.get('discreet');
+  return c.body(discreet ? discreet(text) : text, 200, {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+  });
 }
 
 export function problemResponse(code: string, message: string, status: number): Response {

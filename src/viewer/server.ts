@@ -4,21 +4,41 @@
  * Ids and names in addresses are looked up, never made into paths. Label and macro images are not served: they may show names.
  * A slide that moved, a damaged bag, a missing picture is answered with a sentence; the server stays up.
  */
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { dirname, resolve, sep } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { compress } from 'hono/compress';
+import { routePath } from 'hono/route';
 import { messageOf, UserError } from '../errors.ts';
-import { refusal, SECURITY_HEADERS } from './guard.ts';
+import { type Access, createToken } from './access.ts';
+import { addAccess } from './access-routes.ts';
+import { readAccounts } from './accounts.ts';
+import { isLoopback, ownNames, SECURITY_HEADERS } from './guard.ts';
 import { readPageFiles } from './page-files.ts';
 import { Pictures } from './pictures.ts';
 import { ASK, bytesResponse, problemResponse, type ViewerEnv } from './responses.ts';
-import { readRunFolder } from './run-folder.ts';
+import { type RunRecord, readRunFolder } from './run-folder.ts';
 import { addSlideRoutes } from './slide-routes.ts';
 import { addTileRoutes } from './tile-routes.ts';
 
+export interface ViewerOptions {
+  /** Address to listen on; 127.0.0.1 unless given. Any other one asks for a token or an account. */
+  readonly host?: string;
+  /** Accounts file; without one a token opens the viewer to other machines. */
+  readonly accounts?: string;
+  /** Instead of one made for the occasion; asks for it on the loopback address too. */
+  readonly token?: string;
+  /** Shows label and macro images, which may bear names. */
+  readonly showLabels?: boolean;
+  /** Told of every request that failed, by its route: no names of slides, no paths. */
+  readonly onProblem?: (problem: { route: string; status: number; code: string; message: string }) => void;
+}
+
 export interface ViewerApp {
-  fetch(request: Request): Promise<Response>;
+  readonly access: Access;
+  fetch(request: Request, env?: ViewerEnv['Bindings']): Promise<Response>;
   /** Closes the slides. Requests under way may fail. */
   close(): Promise<void>;
 }
@@ -26,8 +46,15 @@ export interface ViewerApp {
 export interface ServedViewer {
   /** `http://127.0.0.1:PORT/` */
   readonly url: string;
+  /** Opens the viewer for whoever has it; null when there is none. */
+  readonly token: string | null;
   close(): Promise<void>;
 }
+
+/** Of the connection: a client that dawdles holds nobody up. */
+const TIME_LIMITS_MS = { headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 30_000 };
+const LEAST_TOKEN = 16;
+const STATUS: Readonly<Record<string, number>> = { 'bad-request': 400, 'not-allowed': 403, 'not-found': 404 };
 
 /** What is worth compressing: pictures are already, scores hardly are. */
 const COMPRESSIBLE = /^(text\/|application\/(json|geo\+json|ld\+json|xml)|image\/svg)/;
@@ -37,33 +64,33 @@ const COMPRESSIBLE = /^(text\/|application\/(json|geo\+json|ld\+json|xml)|image\
  * what a run under way has finished.
  * @throws UserError `not-a-run`.
  */
-export async function createViewerApp(runDir: string): Promise<ViewerApp> {
+export async function createViewerApp(runDir: string, options: ViewerOptions = {}): Promise<ViewerApp> {
+  const { host = '127.0.0.1', showLabels = false, onProblem } = options;
+  const access = await accessOf(options);
   const pictures = new Pictures();
   const pageFiles = await readPageFiles();
   let run = await readRunFolder(runDir);
 
   const app = new Hono<ViewerEnv>();
+  const discreet = access.mode === 'open' ? undefined : (text: string) => withoutFolders(text, run, runDir);
   app.use(async (c, next) => {
-    const reason = refusal(c.req.raw);
-    if (reason) c.res = problemResponse('refused', reason, 403);
-    else await next();
+    c.set('discreet', discreet);
+    await next();
     if (c.get('complete')) return;
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
   });
-  app.onError((error) => {
-    if (error instanceof UserError) return problemResponse(error.code, error.message, statusOf(error));
-    if (error.name === 'TimeoutError') {
-      return problemResponse('too-slow', 'The slide file did not answer in time. Check its drive, then reload.', 503);
-    }
-    if (error.name === 'AbortError') return problemResponse('aborted', 'Nobody waited for this any more.', 499);
-    return problemResponse('fault', `The viewer made a mistake: ${messageOf(error)}`, 500);
+  addAccess(app, access, ownNames(host));
+  app.onError((error, c) => {
+    const { code, status, message } = problemOf(error);
+    onProblem?.({ route: `${c.req.method} ${routePath(c)}`, status, code, message });
+    return problemResponse(code, discreet?.(message) ?? message, status);
   });
   app.notFound((c) => problemResponse('not-found', `There is nothing at ${c.req.path}.`, 404));
 
   // Tiles first: they are many and need no compression.
   addTileRoutes(app, (id) => run.slides.get(id)?.slide ?? null, pictures);
   app.use(compress({ contentTypeFilter: COMPRESSIBLE }));
-  addSlideRoutes(app, pictures, {
+  addSlideRoutes(app, pictures, showLabels, {
     current: () => run,
     refresh: async () => (run = await readRunFolder(runDir)),
   });
@@ -75,36 +102,73 @@ export async function createViewerApp(runDir: string): Promise<ViewerApp> {
   });
 
   return {
-    fetch: async (request) => app.fetch(request),
+    access,
+    fetch: async (request, env) => app.fetch(request, env),
     close: () => pictures.close(),
   };
 }
 
-function statusOf({ code }: UserError): number {
-  return code === 'bad-request' ? 400 : 422;
+async function accessOf({ host = '127.0.0.1', accounts, token }: ViewerOptions): Promise<Access> {
+  if (accounts !== undefined) {
+    await readAccounts(accounts);
+    return { mode: 'accounts', path: accounts };
+  }
+  if (token === undefined && isLoopback(host)) return { mode: 'open' };
+  if (token !== undefined && token.length < LEAST_TOKEN) {
+    const problem = `The token has ${token.length} characters, which can be guessed.`;
+    throw new UserError('weak-token', problem, `Take at least ${LEAST_TOKEN}, or give none to have one made.`);
+  }
+  return { mode: 'token', token: token ?? createToken() };
+}
+
+function problemOf(error: Error): { code: string; status: number; message: string } {
+  const { name, message } = error;
+  if (error instanceof UserError) return { code: error.code, status: STATUS[error.code] ?? 422, message };
+  if (name === 'TimeoutError') {
+    const slow = 'The slide file did not answer in time. Check its drive, then reload.';
+    return { code: 'too-slow', status: 503, message: slow };
+  }
+  if (name === 'AbortError') return { code: 'aborted', status: 499, message: 'Nobody waited for this any more.' };
+  return { code: 'fault', status: 500, message: `The viewer made a mistake: ${message}` };
+}
+
+/** Where files lie is nobody's business on another machine, and folders may be named after patients. */
+function withoutFolders(message: string, run: RunRecord, runDir: string): string {
+  const sources = [...run.slides.values()].flatMap(({ slide }) => slide?.source ?? []);
+  const folders = new Set([resolve(runDir), ...sources.map((source) => dirname(source))]);
+  return [...folders].reduce((text, folder) => text.replaceAll(`${folder}${sep}`, ''), message);
 }
 
 /**
- * Serves a run on the loopback address. Port 0 takes any free one.
- * @throws UserError `not-a-run`, `port-in-use`.
+ * Serves a run, on the loopback address unless told otherwise. Port 0 takes any free one.
+ * @throws UserError `not-a-run`, `port-in-use`, `no-accounts`, `bad-accounts`, `weak-token`.
  */
-export async function serveViewer(runDir: string, { port }: { port: number }): Promise<ServedViewer> {
-  const app = await createViewerApp(runDir);
-  const server = createAdaptorServer({ fetch: app.fetch });
+export async function serveViewer(
+  runDir: string,
+  { port, ...options }: ViewerOptions & { readonly port: number },
+): Promise<ServedViewer> {
+  const { host = '127.0.0.1' } = options;
+  const app = await createViewerApp(runDir, options);
+  const server = createAdaptorServer({
+    fetch: (request, env) => app.fetch(request, env as ViewerEnv['Bindings']),
+  }) as Server;
+  Object.assign(server, TIME_LIMITS_MS);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, '127.0.0.1', resolve);
+      server.listen(port, host, resolve);
     });
   } catch (error) {
     await app.close();
     throw unservable(port, error);
   }
+  const named = host.includes(':') ? `[${host}]` : host;
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `http://${named}:${(server.address() as AddressInfo).port}/`,
+    token: app.access.mode === 'token' ? app.access.token : null,
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
-      if ('closeAllConnections' in server) server.closeAllConnections();
+      server.closeAllConnections();
       await closed;
       await app.close();
     },

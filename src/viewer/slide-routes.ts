@@ -1,15 +1,17 @@
 /** What the page asks about a run and its slides; the addresses are listed in `api.ts`. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, realpath } from 'node:fs/promises';
+import { join, sep } from 'node:path';
 import { messageOf } from '../errors.ts';
 import { encodeScores, type SlideView } from './api.ts';
 import { ByteCache } from './byte-cache.ts';
-import type { Pictures } from './pictures.ts';
+import { rasterJpeg } from './picture.ts';
+import { type Pictures, pictureVersion } from './pictures.ts';
 import {
   ASK,
   bytesResponse,
   contentTag,
   fresh,
+  KEEP,
   problemResponse,
   unknownSlide,
   type ViewerRoutes,
@@ -26,13 +28,16 @@ export interface RunReader {
 
 const SCORE_CACHE_BYTES = 64 * 2 ** 20;
 
+/** Images of a slide file that show tissue only; its label and macro image may bear a name. */
+const HARMLESS: readonly string[] = ['thumbnail'];
+
 const FILES = [
   ['thumbnail.jpg', 'image/jpeg', 'This slide has no thumbnail.'],
   ['tissue.geojson', 'application/geo+json', 'This slide has no tissue outline.'],
   ['heatmap.png', 'image/png', 'This slide has no heatmap picture. Run it again to draw one.'],
 ] as const;
 
-export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, run: RunReader): void {
+export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, showLabels: boolean, run: RunReader): void {
   const scoreCache = new ByteCache(SCORE_CACHE_BYTES);
   const find = (id: string) => run.current().slides.get(id);
 
@@ -40,7 +45,7 @@ export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, run: RunRe
   app.get('/api/slides', async (c) => fresh(c, [...(await run.refresh()).slides.values()].map(slideEntry)));
   app.get('/api/slides/:id', async (c) => {
     const record = find(c.req.param('id'));
-    return record ? fresh(c, await slideView(record, run.current(), pictures)) : unknownSlide(c);
+    return record ? fresh(c, await slideView(record, run.current(), pictures, showLabels)) : unknownSlide(c);
   });
 
   app.get('/api/slides/:id/scores', async (c) => {
@@ -53,34 +58,63 @@ export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, run: RunRe
     return bytesResponse(c, scores, 'application/octet-stream', tag, ASK);
   });
 
+  app.get('/api/slides/:id/associated/:name', async (c) => {
+    const slide = find(c.req.param('id'))?.slide;
+    if (!slide) return unknownSlide(c);
+    const name = c.req.param('name');
+    const picture = await pictures.use(slide, async (found) => {
+      const known = found.slide.associated.includes(name) && (showLabels || HARMLESS.includes(name));
+      return known ? await rasterJpeg(await found.slide.readAssociated(name)) : null;
+    });
+    if (!picture) return problemResponse('no-file', 'This slide has no such image, or it is not shown.', 404);
+    return bytesResponse(c, picture, 'image/jpeg', `${pictureVersion(slide)}-${encodeURIComponent(name)}`, KEEP);
+  });
+
   for (const [name, mime, absent] of FILES) {
     app.get(`/api/slides/:id/${name}`, async (c) => {
       const folder = find(c.req.param('id'))?.folder;
       if (!folder) return unknownSlide(c);
       const path = join(folder, name);
-      const bytes = await readFile(path).catch(() => null);
+      const bytes = (await liesIn(folder, path)) ? await readFile(path).catch(() => null) : null;
       if (!bytes) return problemResponse('no-file', absent, 404);
       return bytesResponse(c, new Uint8Array(bytes), mime, await contentTag(path), ASK);
     });
   }
 }
 
-export async function slideView(record: SlideRecord, run: RunRecord, pictures: Pictures): Promise<SlideView> {
+export async function slideView(
+  record: SlideRecord,
+  run: RunRecord,
+  pictures: Pictures,
+  showLabels: boolean,
+): Promise<SlideView> {
   const { slide, folder } = record;
   const picture = slide
-    ? await attempt(() => pictures.use(slide, async ({ own }) => pictureOf(slide, own.levels)))
+    ? await attempt(() =>
+        pictures.use(slide, async ({ own, slide: { associated } }) => {
+          const shown = associated.filter((name) => showLabels || HARMLESS.includes(name));
+          return { picture: pictureOf(slide, own.levels), associated: shown };
+        }),
+      )
     : null;
   const columns = slide && folder ? await attempt(() => scoreColumns(join(folder, 'bag.arrow'), slide)) : null;
   return {
     ...slideEntry(record),
-    picture: picture?.value ?? null,
+    picture: picture?.value?.picture ?? null,
     pictureProblem: picture ? picture.problem : 'The run kept nothing of this slide.',
     facts: slide && slideFacts(slide),
     model: record.prediction ? modelView(record.prediction.model) : modelOf(run),
     scoreColumns: columns?.value ?? [],
     scoresProblem: columns ? columns.problem : 'The run kept nothing of this slide.',
     hasTissue: folder !== null && (await contentTag(join(folder, 'tissue.geojson'))) !== 'none',
+    associated: picture?.value?.associated ?? [],
   };
+}
+
+/** A link in a run folder that came from elsewhere opens nothing outside it. */
+async function liesIn(folder: string, path: string): Promise<boolean> {
+  const [outer, inner] = await Promise.all([realpath(folder), realpath(path)]).catch(() => ['', '']);
+  return inner !== '' && inner!.startsWith(`${outer}${sep}`);
 }
 
 async function attempt<T>(work: () => Promise<T>): Promise<{ value: T | null; problem: string | null }> {
