@@ -1,6 +1,6 @@
 /** Bags from one tool's layout into another's: rows pass through, a piece at a time, and the file gets its name when it is whole. */
 import { rename, rm, writeFile } from 'node:fs/promises';
-import { messageOf, UserError } from '../errors.ts';
+import { cannotWrite, UserError } from '../errors.ts';
 import type { BagMeta } from './bag.ts';
 import { type BagFacts, kindOf, META_ATTRIBUTE, openForeignBag } from './foreign-bag.ts';
 import { createHdf5, type Hdf5Writer, hdf5Reason, type TableShape } from './hdf5-file.ts';
@@ -194,8 +194,8 @@ async function whole(path: string, write: (partial: string) => Promise<void>): P
   } catch (error) {
     await rm(partial, { force: true });
     if (error instanceof UserError) throw error;
-    const hint = 'Check the folder, its permissions and the free space of the disk.';
-    const why = hdf5Reason(error) || messageOf(error);
-    throw new UserError('cannot-write', `${path}: cannot be written (${why}).`, hint, { cause: error });
+    // HDF5 says in its own words why.
+    const code = (error as NodeJS.ErrnoException).code;
+    throw cannotWrite(path, code ? error : new Error(hdf5Reason(error)));
   }
 }

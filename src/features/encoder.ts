@@ -1,5 +1,6 @@
 /** The contract of a patch encoder: a batch of pictures in, one feature vector per picture out. */
 import type { Mpp } from '../units.ts';
+import type { Recolouring } from './stain.ts';
 
 export interface PatchBatch {
   /** RGB, 8 bits, patch by patch, row by row: count x size x size x 3. */
@@ -7,10 +8,12 @@ export interface PatchBatch {
   readonly count: number;
   /** Side of a patch in pixels. */
   readonly size: number;
+  /** How the colours are changed before anything else; none where it is missing or null. */
+  readonly recolouring?: Recolouring | null;
 }
 
 export interface EncoderInput {
-  /** Side in pixels; null if any size is taken. */
+  /** Side in pixels; null if any size is taken. Patches of another size are resized. */
   readonly size: number | null;
   /** The physical scale the encoder was made for. */
   readonly mpp: Mpp;
@@ -27,4 +30,10 @@ export interface Encoder {
   /** Features of a batch, count x dimension. */
   encode(batch: PatchBatch, signal?: AbortSignal): Promise<Float32Array>;
   close(): Promise<void>;
+}
+
+/** @throws RangeError if the pixels are not what the batch says: a fault of the program. */
+export function requireWhole({ pixels, count, size }: PatchBatch): void {
+  if (pixels.length === count * size * size * 3) return;
+  throw new RangeError(`${pixels.length} bytes are not ${count} RGB patches of ${size} px`);
 }

@@ -5,6 +5,8 @@
  * the stain vectors are theirs for H&E, the third is what the first two leave.
  */
 
+import type { StainMatrix } from './stain.ts';
+
 /** Optical densities of red, green and blue of one unit of each stain: haematoxylin, eosin, residual. */
 const STAINS = [
   [0.65, 0.7, 0.29],
@@ -16,6 +18,9 @@ type Matrix = readonly (readonly number[])[];
 
 /** Stain amounts from optical densities: row per colour, column per stain. */
 export const UNMIX: Matrix = inverse(STAINS.map(unit));
+
+/** The first two stains, each of length 1. */
+export const H_AND_E = STAINS.slice(0, 2).flatMap(unit) as unknown as StainMatrix;
 
 /** Sum of the three colours' optical densities of one unit of each stain. */
 export const TOTAL_DENSITY = STAINS.map((stain) => unit(stain).reduce((sum, value) => sum + value, 0));

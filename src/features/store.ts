@@ -26,7 +26,7 @@ import {
   Struct,
   type TypeMap,
 } from 'apache-arrow';
-import { messageOf, UserError } from '../errors.ts';
+import { cannotWrite, messageOf, UserError } from '../errors.ts';
 import type { Bag, BagMeta } from './bag.ts';
 import { fromHalf, toHalf } from './half.ts';
 
@@ -91,7 +91,7 @@ const COORDINATES = ['x', 'y'];
 
 /**
  * Opens a bag for writing. Rows go to disk as they come, under the name `<path>.partial` until `finish`.
- * @throws UserError `cannot-write` (folder, rights, disk full), `bad-features` (NaN, infinite, or too large for f16).
+ * @throws UserError `cannot-write` (folder, rights), `disk-full`, `bad-features` (NaN, infinite, or too large for f16).
  */
 export async function createBagWriter(path: string, meta: BagMeta, options: BagWriterOptions): Promise<BagWriter> {
   const { dimension, dtype } = options;
@@ -362,7 +362,7 @@ class ArrowFile {
 
   static async create(path: string, schema: Schema): Promise<ArrowFile> {
     const handle = await open(partial(path), 'w').catch((error) => {
-      throw unwritable(path, error);
+      throw cannotWrite(path, error);
     });
     return new ArrowFile(path, schema, handle);
   }
@@ -383,7 +383,7 @@ class ArrowFile {
       await rename(partial(this.path), this.path);
     } catch (error) {
       await rm(partial(this.path), { force: true });
-      throw unwritable(this.path, error);
+      throw cannotWrite(this.path, error);
     }
   }
 
@@ -399,7 +399,7 @@ class ArrowFile {
       await this.handle.writeFile(this.chunks.take());
     } catch (error) {
       await this.abort();
-      throw unwritable(this.path, error);
+      throw cannotWrite(this.path, error);
     }
   }
 }
@@ -524,9 +524,4 @@ function unreadable(path: string, error: unknown): unknown {
     'Delete it and extract the slide again.',
     { cause: error },
   );
-}
-
-function unwritable(path: string, error: unknown): UserError {
-  const hint = 'Check the folder, its permissions and the free space of the disk.';
-  return new UserError('cannot-write', `${path}: cannot be written (${messageOf(error)}).`, hint, { cause: error });
 }

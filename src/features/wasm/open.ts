@@ -13,6 +13,7 @@ export interface PixelLoops {
     matrix: number,
     change: number,
     stains: number,
+    keep: number,
     light: number,
     perDensity: number,
   ): void;

@@ -41,16 +41,9 @@ export function unmix(rgb: usize, density: usize, matrix: usize, n: i32, h: usiz
   }
 }
 
-/** Bytes of one channel, three apart, times `scale` plus `shift`, into n f32 one after another or three apart. */
-// @ts-ignore: decorator
-@inline
-function toFloats(v: v128, scale: v128, shift: v128): v128 {
-  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_u(v), scale), shift);
-}
-
 /**
  * RGB bytes of n pixels into three planes of f32, byte x scale + shift; `factors` holds the three scales and the three
- * shifts. Sixteen pixels at a time; up to 15 pixels of `rgb` beyond the last are read, never used.
+ * shifts.
  */
 export function planar(rgb: usize, n: i32, factors: usize, out: usize): void {
   const plane = <usize>n << 2;
@@ -67,7 +60,8 @@ export function planar(rgb: usize, n: i32, factors: usize, out: usize): void {
       v = i8x16.replace_lane(v, 4, load<i8>(at + 3));
       v = i8x16.replace_lane(v, 8, load<i8>(at + 6));
       v = i8x16.replace_lane(v, 12, load<i8>(at + 9));
-      v128.store(to + (<usize>i << 2), toFloats(v128.and(v, i32x4.splat(0xff)), scale, shift));
+      const bytes = f32x4.convert_i32x4_u(v128.and(v, i32x4.splat(0xff)));
+      v128.store(to + (<usize>i << 2), f32x4.add(f32x4.mul(bytes, scale), shift));
     }
     for (; i < n; i++) {
       store<f32>(to + (<usize>i << 2), <f32>load<u8>(rgb + 3 * <usize>i + <usize>channel) * scale1 + shift1);
@@ -75,13 +69,13 @@ export function planar(rgb: usize, n: i32, factors: usize, out: usize): void {
   }
 }
 
-/** The table of light has this many entries; its last stands for density DARKEST. */
+/** The table of light has this many entries. */
 const LIGHTS: i32 = 4096;
 
 /**
  * New colours for n pixels, in place: densities times `matrix` (2 x 3) are the amounts of two stains, none below zero;
  * they are scaled and shifted by `change` (2 scales, 2 shifts) and times `stains` (2 x 3) give densities again, which
- * `light` turns into bytes, `perDensity` entries for one unit of density.
+ * added to `keep` times the old ones, which `light` turns into bytes, `perDensity` entries for one unit of density.
  */
 export function restain(
   rgb: usize,
@@ -90,6 +84,7 @@ export function restain(
   matrix: usize,
   change: usize,
   stains: usize,
+  keep: f32,
   light: usize,
   perDensity: f32,
 ): void {
@@ -111,7 +106,8 @@ export function restain(
     const a = max<f32>(0, a0 * red + a1 * green + a2 * blue) * scaleA + shiftA;
     const b = max<f32>(0, b0 * red + b1 * green + b2 * blue) * scaleB + shiftB;
     for (let channel: usize = 0; channel < 3; channel++) {
-      const dense = a * load<f32>(stains + (channel << 2)) + b * load<f32>(stains + 12 + (channel << 2));
+      const old = channel == 0 ? red : channel == 1 ? green : blue;
+      const dense = keep * old + a * load<f32>(stains + (channel << 2)) + b * load<f32>(stains + 12 + (channel << 2));
       const entry = min<i32>(LIGHTS - 1, <i32>max<f32>(0, dense * perDensity + <f32>0.5));
       store<u8>(at + channel, load<u8>(light + <usize>entry));
     }

@@ -1,0 +1,222 @@
+/**
+ * Files of Hugging Face repositories, kept in a folder: resumed after a break, checked against the sum that the server gives.
+ *
+ * Environment: HF_TOKEN for repositories behind a licence, HF_ENDPOINT for another server of the same kind.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { messageOf, UserError } from '../../errors.ts';
+
+export interface HubOptions {
+  /** The folder that files are kept in. */
+  readonly cache: string;
+  readonly endpoint?: string | undefined;
+  readonly token?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds before the first of the further tries. */
+  readonly patience?: number;
+  readonly onProgress?: (file: string, bytes: number, total: number | null) => void;
+}
+
+interface RemoteFile {
+  readonly url: string;
+  readonly bytes: number | null;
+  /** What changes when the file does; null if the server does not say. */
+  readonly tag: string | null;
+}
+
+const ENDPOINT = 'https://huggingface.co';
+/** Tries of a download that do not get any further. */
+const TRIES = 5;
+
+/**
+ * @param repository `owner/name`
+ * @param file its path in there
+ * @returns the local path; null if the repository has no such file
+ * @throws UserError `licence-needed`, `download-failed`, `download-checksum`, `disk-full`, `cannot-write`; the signal's reason
+ */
+export async function fetchFromHub(repository: string, file: string, options: HubOptions): Promise<string | null> {
+  const target = join(options.cache, 'hf', ...repository.split('/'), ...file.split('/'));
+  const tagFile = `${target}.tag`;
+  const kept = await readFile(tagFile, 'utf8').catch(() => null);
+  const hasKept = kept !== null && (await stat(target).catch(() => null)) !== null;
+  const remote = await askFor(repository, file, options).catch((error) => {
+    // Without a connection, what is there is good enough.
+    if (hasKept && error instanceof UserError && error.code === 'download-failed') return 'unreachable' as const;
+    throw error;
+  });
+  if (remote === 'unreachable') return target;
+  if (!remote) return null;
+  const tag = remote.tag ?? `${remote.bytes} bytes`;
+  if (hasKept && kept === tag) return target;
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    // A part belongs to one version of the file.
+    const part = `${target}.${createHash('sha256').update(tag).digest('hex').slice(0, 8)}.part`;
+    await download(remote, part, file, options);
+    await checkSum(remote, part, file);
+    await rm(tagFile, { force: true });
+    await rename(part, target);
+    await writeFile(tagFile, tag);
+    return target;
+  } catch (error) {
+    throw explained(error, target);
+  }
+}
+
+/** Size and tag of a file; null if there is none. */
+async function askFor(repository: string, file: string, options: HubOptions): Promise<RemoteFile | null> {
+  const url = `${options.endpoint ?? ENDPOINT}/${repository}/resolve/main/${file.split('/').map(encodeURIComponent).join('/')}`;
+  const response = await persistently(url, options, () =>
+    // Large files lie elsewhere; only the answer that sends there has their sum.
+    request(url, options, { method: 'HEAD', redirect: 'manual' }),
+  );
+  const { status, headers } = response;
+  if (status === 401 || status === 403) throw licenceNeeded(repository, status, options);
+  if (status === 404) return null;
+  if (status >= 400) throw failed(url, `the server answers ${status}`);
+  const length = headers.get('x-linked-size') ?? (status < 300 ? headers.get('content-length') : null);
+  const tag = headers.get('x-linked-etag') ?? (status < 300 ? headers.get('etag') : null);
+  return { url, bytes: length === null ? null : Number(length), tag: tag?.replace(/^W\/|"/g, '') || null };
+}
+
+function licenceNeeded(repository: string, status: number, { token }: HubOptions): UserError {
+  const page = `${ENDPOINT}/${repository}`;
+  const problem = `${repository}: access is refused (${status}); the repository is behind a licence or does not exist.`;
+  const hint = token
+    ? `Accept the licence at ${page} with the account of HF_TOKEN, and check that the token may read gated repositories.`
+    : `Accept the licence at ${page}, make a token at ${ENDPOINT}/settings/tokens and set HF_TOKEN to it.`;
+  return new UserError('licence-needed', problem, hint);
+}
+
+/** Goes on where `part` ends, as long as each try brings something. */
+async function download(remote: RemoteFile, part: string, file: string, options: HubOptions): Promise<void> {
+  const { signal, patience = 1000, onProgress } = options;
+  let fruitless = 0;
+  for (;;) {
+    const before = (await stat(part).catch(() => null))?.size ?? 0;
+    if (remote.bytes !== null && before >= remote.bytes) return;
+    try {
+      if (await downloadOnce(remote, part, before, options, (bytes) => onProgress?.(file, bytes, remote.bytes))) return;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof UserError || isLocal(error)) throw error;
+      const after = (await stat(part).catch(() => null))?.size ?? 0;
+      fruitless = after > before ? 0 : fruitless + 1;
+      if (fruitless >= TRIES) throw failed(remote.url, messageOf((error as Error).cause ?? error), error);
+      await wait(patience * 2 ** fruitless, undefined, { signal });
+    }
+  }
+}
+
+/** @returns whether the whole file is there, as far as the server says how long it is. */
+async function downloadOnce(
+  { url, bytes }: RemoteFile,
+  part: string,
+  from: number,
+  options: HubOptions,
+  onBytes: (bytes: number) => void,
+): Promise<boolean> {
+  const response = await request(url, options, from > 0 ? { headers: { range: `bytes=${from}-` } } : {});
+  if (response.status === 416) {
+    await response.body?.cancel();
+    await rm(part, { force: true });
+    return false;
+  }
+  if (!response.ok) {
+    await response.body?.cancel();
+    if (response.status >= 500 || response.status === 429) throw new Error(`the server answers ${response.status}`);
+    throw failed(url, `the server answers ${response.status}`);
+  }
+  // A server that does not know ranges sends everything again.
+  const start = response.status === 206 ? from : 0;
+  const handle = await open(part, start > 0 ? 'a' : 'w');
+  let have = start;
+  try {
+    for await (const chunk of response.body!) {
+      await handle.write(chunk);
+      have += chunk.length;
+      onBytes(have);
+    }
+  } finally {
+    await handle.close();
+  }
+  if (bytes !== null && have < bytes) throw new Error(`the connection ended at ${have} of ${bytes} bytes`);
+  return true;
+}
+
+/** The sum of large files is their sha256, that of small ones git's sha1; other tags say nothing about the content. */
+async function checkSum({ tag, bytes }: RemoteFile, part: string, file: string): Promise<void> {
+  const { size } = await stat(part);
+  let found: string | null = null;
+  if (tag && /^[0-9a-f]{64}$/.test(tag)) found = await digest('sha256', part, '');
+  else if (tag && /^[0-9a-f]{40}$/.test(tag)) found = await digest('sha1', part, `blob ${size}\0`);
+  const isLong = bytes !== null && size !== bytes;
+  if (!isLong && (found === null || found === tag)) return;
+  await rm(part, { force: true });
+  const problem = isLong
+    ? `${file}: ${size} bytes came instead of ${bytes}.`
+    : `${file}: what came does not have the sum that the server promised.`;
+  throw new UserError(
+    'download-checksum',
+    problem,
+    'Run it again; if it happens again, a proxy changes what it passes on.',
+  );
+}
+
+async function digest(kind: 'sha256' | 'sha1', path: string, head: string): Promise<string> {
+  const hash = createHash(kind).update(head);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+/** Repeats what fails for want of a connection or of the server's health. */
+async function persistently(url: string, options: HubOptions, ask: () => Promise<Response>): Promise<Response> {
+  const { signal, patience = 1000 } = options;
+  for (let tries = 1; ; tries++) {
+    let problem: unknown;
+    try {
+      const response = await ask();
+      if (response.status < 500 && response.status !== 429) return response;
+      problem = new Error(`the server answers ${response.status}`);
+    } catch (error) {
+      signal?.throwIfAborted();
+      problem = error;
+    }
+    if (tries === 3) throw failed(url, messageOf((problem as Error).cause ?? problem), problem);
+    await wait(patience * 2 ** (tries - 1), undefined, { signal });
+  }
+}
+
+function request(url: string, { token, signal }: HubOptions, init: RequestInit): Promise<Response> {
+  // Sums and lengths are those of the bytes as they are.
+  const headers = {
+    'accept-encoding': 'identity',
+    ...(token && { authorization: `Bearer ${token}` }),
+    ...init.headers,
+  };
+  return fetch(url, { ...init, headers, signal: signal ?? null });
+}
+
+function failed(url: string, why: string, cause?: unknown): UserError {
+  const hint = 'Check the connection and run it again; what has come is kept.';
+  return new UserError('download-failed', `${url}: the download failed (${why}).`, hint, { cause });
+}
+
+const isLocal = (error: unknown) => ['ENOSPC', 'EDQUOT', 'EACCES', 'EROFS', 'EPERM'].includes(codeOf(error));
+const codeOf = (error: unknown) => String((error as { code?: unknown } | null)?.code ?? '');
+
+function explained(error: unknown, target: string): unknown {
+  const code = codeOf(error);
+  if (error instanceof UserError || !isLocal(error)) return error;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const hint =
+      'Make room, or set LAMINA_CACHE to a folder on another disk; then run it again, it goes on where it stopped.';
+    return new UserError('disk-full', `${target}: the disk is full.`, hint, { cause: error });
+  }
+  const hint = 'Set LAMINA_CACHE to a folder that you may write to.';
+  return new UserError('cannot-write', `${target}: it cannot be written (${code}).`, hint, { cause: error });
+}

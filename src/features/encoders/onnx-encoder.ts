@@ -1,0 +1,57 @@
+/** Any image network in an ONNX file as an encoder. */
+import { createHash } from 'node:crypto';
+import { built } from '../../built.ts';
+import { UserError } from '../../errors.ts';
+import { openBatchWorker } from '../batch-worker.ts';
+import { type Encoder, requireWhole } from '../encoder.ts';
+import { inspectOnnx } from './onnx-file.ts';
+import type { Opened, Question } from './onnx-worker.ts';
+import type { Recipe } from './recipe.ts';
+
+export interface OnnxOptions {
+  /** The first part of the id. */
+  readonly name: string;
+  readonly path: string;
+  readonly recipe: Recipe;
+  /** How many features there must be; null takes any number. */
+  readonly dimension: number | null;
+  /** Null leaves the number to onnxruntime. */
+  readonly threads: number | null;
+}
+
+/**
+ * @throws UserError as `inspectOnnx` and `planGraph`; `onnx-load`, `onnx-run`, `encoder-width`
+ */
+export async function openOnnxEncoder({ name, path, recipe, dimension, threads }: OnnxOptions): Promise<Encoder> {
+  const { hash } = await inspectOnnx(path);
+  const worker = openBatchWorker(built('./onnx-worker.js', import.meta.url), name);
+  try {
+    const opened = await worker.ask<Opened>({ kind: 'open', path, recipe, threads } satisfies Question);
+    if (dimension !== null && opened.dimension !== dimension) {
+      const problem = `${path}: it gives ${opened.dimension} features a patch, ${name} has ${dimension}.`;
+      const hint = `Export ${name} as docs/encoders.md says, without a classifier; or leave --weights and name the file with --encoder.`;
+      throw new UserError('encoder-width', problem, hint);
+    }
+    const { patchPx, mpp, mean, std } = recipe;
+    return {
+      id: `${name}@${idHash(hash, recipe)}`,
+      dimension: opened.dimension,
+      input: { size: patchPx, mpp, mean, std },
+      async encode(batch, signal) {
+        requireWhole(batch);
+        if (batch.count === 0) return new Float32Array(0);
+        return await worker.ask<Float32Array>({ kind: 'encode', batch } satisfies Question, signal);
+      },
+      close: worker.close,
+    };
+  } catch (error) {
+    await worker.close();
+    throw error;
+  }
+}
+
+/** Of the weights and of what is done to pictures and tokens: other features, another id. */
+function idHash(weights: string, { size, resize, mean, std, interpolation, tokens, output }: Recipe): string {
+  const rule = JSON.stringify([size, resize, mean, std, interpolation, tokens.pool, tokens.skip, output]);
+  return createHash('sha256').update(weights).update(rule).digest('hex').slice(0, 12);
+}
