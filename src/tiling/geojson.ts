@@ -51,8 +51,10 @@ export async function readGeoJson(
     throw new UserError('missing-file', `${path} cannot be read: ${messageOf(cause)}.`, 'Check the path.', { cause });
   });
   let polygons: Position[][][];
+  let value: unknown;
   try {
-    polygons = polygonsOf(JSON.parse(text), 0);
+    value = JSON.parse(text);
+    polygons = polygonsOf(value, 0);
   } catch (cause) {
     throw new UserError(
       'bad-geojson',
@@ -62,7 +64,7 @@ export async function readGeoJson(
     );
   }
   const mask = maskOfPolygons(polygons, slide);
-  if (!mask.data.includes(1)) {
+  if (!mask.data.includes(1) && !isEmptyCollection(value)) {
     throw new UserError(
       'bad-geojson',
       `${path} has no area on ${slide.source} (${slide.levels[0]!.width} x ${slide.levels[0]!.height} pixels).`,
@@ -70,6 +72,12 @@ export async function readGeoJson(
     );
   }
   return mask;
+}
+
+/** Says that there is no tissue, as `toGeoJson` does of an empty mask. */
+function isEmptyCollection(value: unknown): boolean {
+  const { type, features } = value as Record<string, unknown>;
+  return type === 'FeatureCollection' && Array.isArray(features) && features.length === 0;
 }
 
 /** The pixels whose middle lies inside one of the polygons. */
