@@ -24,3 +24,14 @@ export class UserError extends Error {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** A file that could not be written: the disk is full, or something that the person can look at. */
+export function cannotWrite(path: string, error: unknown): UserError {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const problem = `${path}: cannot be written, the disk is full.`;
+    return new UserError('disk-full', problem, 'Free some space and start the same command again.', { cause: error });
+  }
+  const hint = 'Check the folder and its permissions.';
+  return new UserError('cannot-write', `${path}: cannot be written (${messageOf(error)}).`, hint, { cause: error });
+}

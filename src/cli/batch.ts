@@ -1,17 +1,20 @@
 /** What `tile`, `extract` and `run` have in common: find the slides, run the line over them, print what came out. */
 import { resolve } from 'node:path';
-import { runBatch, type SlideOutcome } from '../run/batch.ts';
+import { runBatch } from '../run/batch.ts';
 import { type Estimate, estimateBatch } from '../run/dry-run.ts';
+import { inShard } from '../run/shard.ts';
 import { findSlides } from '../run/slide-inputs.ts';
 import type { Line } from '../run/slide-job.ts';
+import type { SlideOutcome } from '../run/slide-run.ts';
 import type { TilingOptions } from '../run/survey.ts';
 import { DONE, FAILED, SOME_FAILED } from './exit.ts';
-import type { ExtractFlags } from './options.ts';
+import type { BatchFlags, ExtractFlags } from './options.ts';
 import { printJson, printLine, printTable } from './print.ts';
 import { showProgress } from './progress.ts';
 
-export interface BatchFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' | 'dtype'>> {
+export interface RunFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' | 'dtype'>>, Partial<BatchFlags> {
   readonly out: string;
+  readonly keepBags?: boolean;
   readonly json?: boolean;
   readonly dryRun?: boolean;
   readonly verbose?: boolean;
@@ -22,16 +25,21 @@ export async function runAndPrint(
   names: readonly string[],
   line: Line,
   tiling: TilingOptions,
-  flags: BatchFlags,
+  flags: RunFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const inputs = await findSlides(names);
+  const found = await findSlides(names);
+  const inputs = flags.shard ? inShard(found, flags.shard) : found;
+  if (inputs.length === 0) process.stderr.write('This part of the batch has no slides.\n');
   const options = {
     out: resolve(flags.out),
     mpp: flags.mpp ?? null,
     tiling,
     batchSize: flags.batch ?? 64,
     dtype: flags.dtype ?? 'f16',
+    keepBags: flags.keepBags ?? true,
+    retries: flags.retry ?? 0,
+    failFast: flags.failFast ?? false,
     asked: { ...flags },
     signal,
   };

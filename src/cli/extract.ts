@@ -1,17 +1,17 @@
 /** `lamina extract`: patches of slides through an encoder into bags. */
 import type { Command } from 'commander';
 import { openLine } from '../run/line.ts';
-import { type BatchFlags, runAndPrint } from './batch.ts';
+import { type RunFlags, runAndPrint } from './batch.ts';
 import { interruptSignal } from './interrupt.ts';
-import { addExtractOptions, type ExtractFlags, lineOptions, tilingOptions } from './options.ts';
+import { addBatchOptions, addExtractOptions, type ExtractFlags, lineOptions, tilingOptions } from './options.ts';
 
 export function configure(command: Command): void {
-  addExtractOptions(command)
+  addBatchOptions(addExtractOptions(command))
     .argument('<slides...>', 'files, folders, patterns, addresses or manifests (CSV)')
     .requiredOption('--out <folder>', 'where the bag of each slide goes')
     .option('--json', 'print one JSON object')
     .action(async (slides: string[]) => {
-      const flags = command.optsWithGlobals<ExtractFlags & BatchFlags>();
+      const flags = command.optsWithGlobals<ExtractFlags & RunFlags>();
       const line = await openLine(lineOptions(flags, null));
       try {
         await runAndPrint(slides, line, tilingOptions(flags, line), flags, interruptSignal());

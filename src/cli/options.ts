@@ -5,6 +5,7 @@ import type { DeviceChoice } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import { type GridOrder, isGridOrder } from '../row-order.ts';
 import type { LineOptions } from '../run/line.ts';
+import { parseShard, type Shard } from '../run/shard.ts';
 import type { TilingOptions } from '../run/survey.ts';
 import { checkGridOptions, gridDefaults } from '../tiling/grid.ts';
 import { noLimits } from '../tiling/patch-sieve.ts';
@@ -149,6 +150,37 @@ export function addExtractOptions(command: Command): Command {
         .default('f16')
         .env('LAMINA_DTYPE'),
     );
+}
+
+/** How a batch goes about its slides. */
+export interface BatchFlags {
+  readonly retry: number;
+  readonly failFast?: boolean;
+  readonly shard?: Shard;
+}
+
+export function addBatchOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--retry <n>', 'try slides that failed so often again, after the others')
+        .argParser(parseWhole)
+        .default(0)
+        .env('LAMINA_RETRY'),
+    )
+    .addOption(new Option('--keep-going', 'go on when a slide fails (the default)').conflicts('failFast'))
+    .addOption(new Option('--fail-fast', 'end with the first slide that fails').env('LAMINA_FAIL_FAST'))
+    .addOption(
+      new Option('--shard <i/n>', 'only the i-th of n parts of the slides, for array jobs; i begins at 1')
+        .argParser(shard)
+        .env('LAMINA_SHARD'),
+    );
+}
+
+/** @throws InvalidArgumentError */
+function shard(text: string): Shard {
+  const found = parseShard(text);
+  if (!found) throw new InvalidArgumentError('It must be a part and the number of parts, such as 1/8 to 8/8.');
+  return found;
 }
 
 export interface DeviceFlags {

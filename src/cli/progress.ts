@@ -1,39 +1,97 @@
 /** Progress of a batch on stderr: a line that rewrites itself on a terminal, one line a slide elsewhere. */
-import type { BatchEvent, SlideOutcome } from '../run/batch.ts';
+import type { BatchEvent } from '../run/batch.ts';
+import type { SlideOutcome } from '../run/slide-run.ts';
 
 /** Rewriting the line more often is not read. */
 const INTERVAL_MS = 100;
 
 export function showProgress(verbose: boolean): (event: BatchEvent) => void {
   const terminal = process.stderr.isTTY;
-  let slideStarted = 0;
+  const progress = new Progress();
   let shown = 0;
   const rewrite = (text: string) => terminal && process.stderr.write(`\r\u001b[2K${text}`);
   return (event) => {
-    if (event.kind === 'begin') {
-      slideStarted = performance.now();
-      rewrite(`${event.index + 1}/${event.total} ${event.input.id}`);
-    } else if (event.kind === 'patches') {
-      if (performance.now() - shown < INTERVAL_MS) return;
-      shown = performance.now();
-      rewrite(`${event.input.id}  ${patchProgress(event.done, event.patches, (shown - slideStarted) / 1000)}`);
-    } else {
+    progress.hear(event);
+    if (event.kind === 'end') {
+      const { index, total, outcome, again } = event;
       rewrite('');
-      process.stderr.write(`${event.index + 1}/${event.total} ${event.outcome.input.id}: ${sentence(event.outcome)}\n`);
-      if (verbose && event.outcome.error) console.error(event.outcome.error);
+      const later = again ? ' It is tried again later.' : '';
+      process.stderr.write(`${index + 1}/${total} ${outcome.input.id}: ${sentence(outcome)}${later}\n`);
+      if (verbose && outcome.error) console.error(outcome.error);
+    } else if (performance.now() - shown > INTERVAL_MS) {
+      shown = performance.now();
+      rewrite(progress.line());
     }
   };
 }
 
-function patchProgress(done: number, patches: number, seconds: number): string {
-  const rate = done / seconds;
-  return `${done}/${patches} patches, ${rate.toFixed(0)}/s, ${Math.ceil((patches - done) / rate)} s left`;
+/** How far a batch is: patches a second over all its slides, and the time left by the slides that are left. */
+export class Progress {
+  readonly #now: () => number;
+  readonly #started: number;
+  /** Patches encoded and patches to encode of the slides under way. */
+  readonly #underWay = new Map<string, { done: number; patches: number }>();
+  #total = 0;
+  #ended = 0;
+  #skipped = 0;
+  #patches = 0;
+  #slide = '';
+
+  /** @param now in milliseconds */
+  constructor(now = () => performance.now()) {
+    this.#now = now;
+    this.#started = now();
+  }
+
+  hear(event: BatchEvent): void {
+    if (event.kind === 'begin') {
+      this.#total = event.total;
+      this.#underWay.set(event.input.id, { done: 0, patches: 0 });
+    } else if (event.kind === 'patches') {
+      const { done, patches, input } = event;
+      this.#patches += done - (this.#underWay.get(input.id)?.done ?? 0);
+      this.#underWay.set(input.id, { done, patches });
+      this.#slide = input.id;
+    } else {
+      this.#underWay.delete(event.outcome.input.id);
+      if (event.again) return;
+      this.#ended++;
+      if (event.outcome.skipped) this.#skipped++;
+    }
+  }
+
+  line(): string {
+    const seconds = (this.#now() - this.#started) / 1000;
+    const { done = 0, patches = 0 } = this.#underWay.get(this.#slide) ?? {};
+    const parts = [`${this.#ended}/${this.#total} slides`];
+    if (patches > 0) parts.push(`${this.#slide} ${done}/${patches} patches`);
+    if (this.#patches > 0) parts.push(`${Math.round(this.#patches / seconds)} patches/s`);
+    const left = this.secondsLeft();
+    if (left !== null) parts.push(`${inWords(left)} left`);
+    return parts.join(', ');
+  }
+
+  /** Null until something is known of how long a slide takes. */
+  secondsLeft(): number | null {
+    const seconds = (this.#now() - this.#started) / 1000;
+    const shares = [...this.#underWay.values()].map(({ done, patches }) => (patches > 0 ? done / patches : 0));
+    const worked = this.#ended - this.#skipped + shares.reduce((sum, share) => sum + share, 0);
+    if (worked < 0.01) return null;
+    const all = this.#total - this.#skipped;
+    return (seconds / worked) * (all - worked);
+  }
+}
+
+function inWords(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 function sentence({ status, skipped, finished, failure, seconds }: SlideOutcome): string {
   if (failure) return `failed (${failure.stage}). ${failure.message} ${failure.hint}`;
   const { slide, prediction } = finished!;
-  const what = status === 'no-tissue' ? 'no patches' : `${slide.nPatches} patches`;
+  const what = status === 'no-tissue' ? 'no tissue' : `${slide.nPatches} patches`;
   const result = prediction ? `, ${prediction.prediction}` : '';
   const warnings = slide.warnings.map((warning) => `\n    ${warning}`).join('');
   return `${what}${result}, ${skipped ? 'finished before' : `${seconds.toFixed(1)} s`}${warnings}`;

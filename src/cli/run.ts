@@ -2,9 +2,10 @@
 import { type Command, Option } from 'commander';
 import { blockTypes } from '../mil/mamba-block.ts';
 import { openLine } from '../run/line.ts';
-import { type BatchFlags, runAndPrint } from './batch.ts';
+import { type RunFlags, runAndPrint } from './batch.ts';
 import { interruptSignal } from './interrupt.ts';
 import {
+  addBatchOptions,
   addDeviceOptions,
   addExtractOptions,
   type DeviceFlags,
@@ -13,13 +14,14 @@ import {
   tilingOptions,
 } from './options.ts';
 
-type Flags = ExtractFlags & DeviceFlags & BatchFlags & { readonly model: string };
+type Flags = ExtractFlags & DeviceFlags & RunFlags & { readonly model: string };
 
 export function configure(command: Command): void {
-  addDeviceOptions(addExtractOptions(command))
+  addDeviceOptions(addBatchOptions(addExtractOptions(command)))
     .argument('<slides...>', 'files, folders, patterns, addresses or manifests (CSV)')
     .requiredOption('--model <folder>', 'model folder, or a PyTorch checkpoint of MambaMIL')
     .addOption(new Option('--model-type <type>', 'layer type of a checkpoint without a card').choices(blockTypes))
+    .option('--no-keep-bags', 'keep no features: they go straight to the model, and only scores stay')
     .requiredOption('--out <folder>', 'the run folder; started again, a run goes on where it stopped')
     .option('--json', 'print one JSON object')
     .action(async (slides: string[]) => {

@@ -1,6 +1,6 @@
 /** Weights from PyTorch's file into safetensors and back, as f32, under the names they have. */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { messageOf, UserError } from '../errors.ts';
+import { cannotWrite, messageOf, UserError } from '../errors.ts';
 import { toTorch } from '../features/torch-file.ts';
 import { readSafetensors, toSafetensors } from './safetensors.ts';
 import { readTorchWeights } from './torch-checkpoint.ts';
@@ -26,8 +26,7 @@ export async function convertCheckpoint(from: string, to: string): Promise<{ ten
     await rename(partial, to);
   } catch (error) {
     await rm(partial, { force: true });
-    const hint = 'Check the folder, its permissions and the free space of the disk.';
-    throw new UserError('cannot-write', `${to}: cannot be written (${messageOf(error)}).`, hint, { cause: error });
+    throw cannotWrite(to, error);
   }
   const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
   return { tensors: weights.size, parameters };

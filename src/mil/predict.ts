@@ -1,6 +1,6 @@
 /** The prediction of one bag by an open model: checked, then computed whole or in pieces. */
 import { UserError } from '../errors.ts';
-import type { Bag } from '../features/bag.ts';
+import type { Bag, BagMeta } from '../features/bag.ts';
 import { requireMatch } from '../features/bag-check.ts';
 import type { Device } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
@@ -25,8 +25,17 @@ export interface BagPrediction {
 /** Bags up to this long are computed at once, longer ones in pieces where the model can. */
 const WHOLE = 4096;
 
+/** A bag whose rows are read when they are wanted. */
+export interface ReadableBag extends RowSource {
+  readonly meta: BagMeta;
+}
+
 /** @throws UserError if the bag does not fit the model, holds numbers that are none, or needs more memory than there is. */
-export function predictBag(open: OpenModel, bag: Bag, options: StreamOptions = {}): Promise<BagPrediction> {
+export function predictBag(
+  open: OpenModel,
+  bag: Bag | ReadableBag,
+  options: StreamOptions = {},
+): Promise<BagPrediction> {
   const { card } = open;
   const name = bag.meta.slideId;
   requireMatch(name, bag, {
@@ -34,6 +43,7 @@ export function predictBag(open: OpenModel, bag: Bag, options: StreamOptions = {
     dimension: card.input,
     patchMpp: card.patchMpp,
   });
+  if ('read' in bag) return predictRows(open, name, bag, options);
   const { count, dimension, features } = bag;
   const read = async (first: number, rows: number) => features.subarray(first * dimension, (first + rows) * dimension);
   return predictRows(open, name, { count, dimension, read }, options);
@@ -41,10 +51,48 @@ export function predictBag(open: OpenModel, bag: Bag, options: StreamOptions = {
 
 /** As `predictBag`, for rows that need not be in memory together. @param name whose rows they are, for messages. */
 export async function predictRows(
-  { card, model, parameters }: OpenModel,
+  open: OpenModel,
   name: string,
   source: RowSource,
   options: StreamOptions = {},
+): Promise<BagPrediction> {
+  const { members } = open;
+  if (!members || members.length < 2) return predictByOne(open, name, source, options);
+  const predictions: BagPrediction[] = [];
+  for (const member of members) predictions.push(await predictByOne(member, name, source, options));
+  return average(open.card, predictions);
+}
+
+/**
+ * What the members of an ensemble say together: the means of their probabilities (hazards), risks and attentions. Logits and raw
+ * scores are those that give these means.
+ */
+function average(card: ModelCard, predictions: readonly BagPrediction[]): BagPrediction {
+  const mean = (parts: readonly (Float32Array | null)[]): Float32Array | null =>
+    parts.includes(null)
+      ? null
+      : parts[0]!.map((_, i) => parts.reduce((sum, part) => sum + part![i]!, 0) / parts.length);
+  const probabilities = mean(predictions.map((one) => one.probabilities))!;
+  const attention = mean(predictions.map((one) => one.attention));
+  const log = (value: number) => Math.log(Math.max(value, SMALLEST));
+  const survival = card.task === 'survival';
+  return {
+    logits: probabilities.map((p) => log(p) - (survival ? log(1 - p) : 0)),
+    probabilities,
+    risk: survival ? predictions.reduce((sum, { risk }) => sum + risk!, 0) / predictions.length : null,
+    attention,
+    attentionRaw: predictions.every(({ attentionRaw }) => attentionRaw) ? attention && attention.map(log) : null,
+  };
+}
+
+/** The smallest normal f32: below it logarithms would be infinite. */
+const SMALLEST = 1.2e-38;
+
+async function predictByOne(
+  { card, model, parameters }: OpenModel,
+  name: string,
+  source: RowSource,
+  options: StreamOptions,
 ): Promise<BagPrediction> {
   const { device } = parameters;
   if (source.count === 0) {

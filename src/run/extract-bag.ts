@@ -1,15 +1,11 @@
 /** Patches through the encoder into a bag: a batch is read, one is encoded and one written at the same time. */
-import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
-import { createBagWriter, type FeatureType } from '../features/store.ts';
 import type { PatchGrid } from '../tiling/grid.ts';
 import type { PatchSieve } from '../tiling/patch-sieve.ts';
-import { type PatchStreamBatch, patches } from '../tiling/patches.ts';
-import type { Slide } from '../tiling/slide.ts';
+import type { PatchStreamBatch } from '../tiling/patches.ts';
+import type { BagSink } from './bag-sink.ts';
 
 export interface ExtractOptions {
-  readonly batchSize: number;
-  readonly dtype: FeatureType;
   /** Which patches are kept; afterwards it knows which were not. */
   readonly sieve: PatchSieve;
   readonly signal: AbortSignal;
@@ -24,34 +20,25 @@ interface EncodedBatch {
 }
 
 /**
- * Writes the bag of a slide: the patches that the sieve keeps.
+ * Puts the patches that the sieve keeps into the sink, which the caller finishes.
  *
- * @returns number of patches in the bag.
- * @throws UserError as `createBagWriter`; the signal's reason. Nothing is left behind then.
+ * @param batches the patches of the grid, in its order.
+ * @throws UserError of the sink and the encoder; the signal's reason.
  */
 export async function extractBag(
-  slide: Slide,
   grid: PatchGrid,
+  batches: AsyncIterable<PatchStreamBatch>,
   encoder: Encoder,
-  path: string,
-  meta: BagMeta,
-  options: ExtractOptions,
-): Promise<number> {
-  const { batchSize, dtype, sieve, signal, onProgress } = options;
-  const writer = await createBagWriter(path, meta, { dimension: encoder.dimension, dtype });
-  try {
-    for await (const { batch, features } of encoded(encoder, patches(slide, grid, { batchSize, signal }), signal)) {
-      const rows = sieve.rows(batch);
-      await writer.append(
-        pickRows(features, encoder.dimension, rows),
-        pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
-      );
-      onProgress(batch.first + batch.count);
-    }
-    await writer.finish();
-    return writer.count;
-  } finally {
-    await writer.abort();
+  sink: BagSink,
+  { sieve, signal, onProgress }: ExtractOptions,
+): Promise<void> {
+  for await (const { batch, features } of encoded(encoder, batches, signal)) {
+    const rows = sieve.rows(batch);
+    await sink.append(
+      pickRows(features, encoder.dimension, rows),
+      pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
+    );
+    onProgress(batch.first + batch.count);
   }
 }
 

@@ -1,12 +1,11 @@
 /** A model on a device, as the line uses it: a bag in, the prediction file and the score columns out. */
 import { createHash } from 'node:crypto';
-import type { Bag } from '../features/bag.ts';
 import type { Scores } from '../features/store.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { openModel } from '../mil/model-folder.ts';
-import { predictBag } from '../mil/predict.ts';
+import { predictBag, type ReadableBag } from '../mil/predict.ts';
 import type { PredictionResult, RunResult } from '../mil/result.ts';
 
 export interface Prediction {
@@ -23,7 +22,7 @@ export interface Predictor {
   readonly deviceName: string;
   predict(
     slide: { id: string; hash: string },
-    bag: Bag,
+    bag: ReadableBag,
     label: string | null,
     signal: AbortSignal,
   ): Promise<Prediction>;

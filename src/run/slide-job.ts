@@ -4,19 +4,21 @@ import { dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
-import { addScores, type FeatureType, readBag } from '../features/store.ts';
+import type { FeatureType } from '../features/store.ts';
 import type { PredictionResult } from '../mil/result.ts';
 import { toGeoJson } from '../tiling/geojson.ts';
 import { countExcluded, excludeFromGrid, type PatchGrid } from '../tiling/grid.ts';
 import { holesOf } from '../tiling/holes.ts';
 import { openSlide } from '../tiling/open-slide.ts';
 import { PatchSieve } from '../tiling/patch-sieve.ts';
+import { type PatchStreamBatch, patches } from '../tiling/patches.ts';
 import { contradictsObjective } from '../tiling/physical-scale.ts';
 import type { Slide } from '../tiling/slide.ts';
 import { hashSlide } from '../tiling/slide-hash.ts';
 import { encodeJpeg } from '../tiling/thumbnail.ts';
 import type { Mpp } from '../units.ts';
 import { VERSION } from '../version.ts';
+import { type FinishedBag, heldBag, keptBag } from './bag-sink.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
 import { patchTable } from './patch-table.ts';
@@ -25,6 +27,7 @@ import { drawPreview } from './preview.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
 import type { Stages } from './stages.ts';
+import { Stations } from './station.ts';
 import { measureGrid, type Survey, surveySlide, type TilingOptions } from './survey.ts';
 import { makeFolder, writeJson, writeWhole } from './whole-file.ts';
 
@@ -40,12 +43,16 @@ export interface SlideOptions {
   readonly tiling: TilingOptions;
   readonly batchSize: number;
   readonly dtype: FeatureType;
+  /** Whether the features stay on disk when the model has read them; without a model they always do. */
+  readonly keepBags: boolean;
   /** Goes into `slide.json`, for the next run. */
   readonly configuration: string;
 }
 
 export interface SlideControl {
   readonly stages: Stages;
+  /** Shared by slides that are on the line together. */
+  readonly stations?: Stations;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, patches: number) => void;
   /** Takes a part of the patches, to see how the whole would go. */
@@ -65,6 +72,17 @@ interface Job {
   readonly control: SlideControl;
 }
 
+/** Its patches are being read already. */
+interface PreparedJob extends Job {
+  readonly batches: AsyncGenerator<PatchStreamBatch, void, void>;
+}
+
+/** Only patches that are in the bag are left in its grid. */
+interface ExtractedJob extends Job {
+  /** Null when the line ends at the patches. */
+  readonly bag: FinishedBag | null;
+}
+
 /**
  * Works in a hidden folder beside `folder` and gives it that name when everything is in it. A failure leaves nothing behind.
  *
@@ -77,35 +95,70 @@ export async function runSlide(
   options: SlideOptions,
   control: SlideControl,
 ): Promise<FinishedSlide> {
-  const { stages, signal } = control;
+  const { stages, signal, stations = new Stations() } = control;
   const work = join(dirname(folder), `.${input.id}.partial`);
   await rm(work, { recursive: true, force: true });
-  const slide = await stages.run('open', () => openSlide(input.source, givenScale(input, options)));
+  const opened: (() => Promise<unknown>)[] = [];
   try {
-    await makeFolder(work);
-    const hash = await stages.run('open', () => hashSlide(input.source, signal));
-    const found = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
-    const survey = { ...found, grid: control.sample?.(found.grid) ?? found.grid };
-    const whole = { input, slide, hash, survey, work, line, options, control };
-    const grid = await (line.encoder ? extract(whole, line.encoder) : measure(whole));
-    requireReadable(whole, grid);
-    const job = { ...whole, survey: { ...survey, grid } };
-    const record = await slideRecord(job);
-    const prediction = line.predictor && grid.count > 0 ? await predict(job, line.predictor) : null;
-    await stages.run('write', async () => {
-      await writeRecords(job, record, prediction);
-      await rm(folder, { recursive: true, force: true });
-      await rename(work, folder);
+    const prepared = await stations.prepare.run(async () => {
+      signal.throwIfAborted();
+      const slide = await stages.run('open', () => openSlide(input.source, givenScale(input, options)));
+      opened.push(() => slide.close());
+      await makeFolder(work);
+      const hash = await stages.run('open', () => hashSlide(input.source, signal));
+      const found = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
+      const survey = { ...found, grid: control.sample?.(found.grid) ?? found.grid };
+      const all = patches(slide, survey.grid, { batchSize: options.batchSize, signal });
+      const batches = line.encoder ? readAhead(all) : all;
+      // Also what was asked for and never taken; a generator that has not begun would not see its own end.
+      opened.push(() => Promise.allSettled([batches.return(), all.return()]));
+      return { input, slide, hash, survey, work, line, options, control, batches };
     });
-    return { slide: record, prediction };
+    const extracted = await stations.extract.run(async () => {
+      signal.throwIfAborted();
+      const job = line.encoder ? await extract(prepared, line.encoder) : await measure(prepared);
+      if (job.bag) opened.push(job.bag.close);
+      requireReadable(prepared, job.survey.grid);
+      return job;
+    });
+    return await stations.finish.run(async () => {
+      signal.throwIfAborted();
+      const record = await slideRecord(extracted);
+      const { bag } = extracted;
+      const prediction = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
+      await stages.run('write', async () => {
+        await writeRecords(extracted, record, prediction);
+        await rm(folder, { recursive: true, force: true });
+        await rename(work, folder);
+      });
+      return { slide: record, prediction };
+    });
   } finally {
-    await slide.close();
+    for (const close of opened.reverse()) await close();
     await rm(work, { recursive: true, force: true });
   }
 }
 
-/** Writes `coords.arrow`. @returns the patches in it. */
-async function measure({ input, slide, hash, survey, work, options, control }: Job): Promise<PatchGrid> {
+/** The first patches are asked for at once, while the slide waits for the encoder; where none is wanted, nothing is read. */
+function readAhead<T>(batches: AsyncGenerator<T, void, void>): AsyncGenerator<T, void, void> {
+  const first = batches.next();
+  // It is awaited later; until then its failure is not an unhandled one.
+  first.catch(() => {});
+  return (async function* () {
+    try {
+      const { value, done } = await first;
+      if (done) return;
+      yield value;
+      yield* batches;
+    } finally {
+      await batches.return();
+    }
+  })();
+}
+
+/** Writes `coords.arrow`. */
+async function measure(job: Job): Promise<ExtractedJob> {
+  const { input, slide, hash, survey, work, options, control } = job;
   const { stages, signal } = control;
   const onProgress = (done: number) => control.onProgress(done, survey.grid.count);
   const { grid, measures } = await stages.run('measure', () =>
@@ -125,20 +178,30 @@ async function measure({ input, slide, hash, survey, work, options, control }: J
     version: VERSION,
   };
   await writeWhole(join(work, 'coords.arrow'), patchTable(grid, measures, meta));
-  return grid;
+  return { ...job, survey: { ...survey, grid }, bag: null };
 }
 
-/** Writes the bag. @returns the patches in it. */
-async function extract(job: Job, encoder: Encoder): Promise<PatchGrid> {
-  const { slide, work, survey, options, control } = job;
+/** Writes the bag, or holds it for the model. */
+async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob> {
+  const { work, survey, options, control, batches, line } = job;
   const { grid } = survey;
-  const { batchSize, dtype } = options;
   const { stages, signal } = control;
-  const onProgress = (done: number) => control.onProgress(done, grid.count);
   const sieve = new PatchSieve(options.tiling, survey.tellsInk);
-  const how = { batchSize, dtype, sieve, signal, onProgress };
-  await stages.run('extract', () => extractBag(slide, grid, encoder, bagPath(work), bagMeta(job, encoder), how));
-  return excludeFromGrid(grid, sieve.excluded);
+  const bag = await stages.run('extract', async () => {
+    const open = options.keepBags || !line.predictor ? keptBag : heldBag;
+    const sink = await open(join(work, 'bag.arrow'), bagMeta(job, encoder), {
+      dimension: encoder.dimension,
+      dtype: options.dtype,
+    });
+    try {
+      const onProgress = (done: number) => control.onProgress(done, grid.count);
+      await extractBag(grid, batches, encoder, sink, { sieve, signal, onProgress });
+      return await sink.finish();
+    } finally {
+      await sink.abort();
+    }
+  });
+  return { ...job, survey: { ...survey, grid: excludeFromGrid(grid, sieve.excluded) }, bag };
 }
 
 /** @throws UserError `unreadable-slide` if it has patches and holes took all of them. */
@@ -149,19 +212,18 @@ function requireReadable({ input, slide, survey }: Job, left: PatchGrid): void {
   throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
 }
 
-async function predict(job: Job, predictor: Predictor): Promise<PredictionResult> {
+async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promise<PredictionResult> {
   const { input, hash, survey, work, control } = job;
   const { stages, signal } = control;
-  const { coords, result, ranked } = await stages.run('aggregate', async () => {
-    const bag = await readBag(bagPath(work));
-    const { result, scores, ranked } = await predictor.predict({ id: input.id, hash }, bag, input.label, signal);
-    if (scores) await addScores(bagPath(work), scores);
-    return { coords: bag.coords!, result, ranked };
+  const { result, ranked } = await stages.run('aggregate', async () => {
+    const prediction = await predictor.predict({ id: input.id, hash }, bag, input.label, signal);
+    if (prediction.scores) await bag.addScores(prediction.scores);
+    return prediction;
   });
   if (ranked) {
     await stages.run('heatmap', async () => {
       const { thumbnail, tissue, grid } = survey;
-      const heatmap = drawHeatmap(thumbnail, tissue, { coords, scores: ranked, side: grid.level0Side });
+      const heatmap = drawHeatmap(thumbnail, tissue, { coords: grid.coords, scores: ranked, side: grid.level0Side });
       await writeWhole(join(work, 'heatmap.png'), await encodePng(heatmap));
     });
   }
@@ -180,8 +242,6 @@ async function writeRecords(job: Job, record: SlideRecord, prediction: Predictio
   if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
   await writeJson(join(work, 'slide.json'), record);
 }
-
-const bagPath = (work: string) => join(work, 'bag.arrow');
 
 /** The command line goes before the manifest, the manifest before the file. */
 function givenScale(input: SlideInput, { mpp }: SlideOptions) {
@@ -213,6 +273,8 @@ async function slideRecord(job: Job): Promise<SlideRecord> {
   return {
     id: input.id,
     source: input.source,
+    patient: input.patient,
+    label: input.label,
     hash,
     format: slide.format,
     vendor: slide.vendor,

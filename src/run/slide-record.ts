@@ -6,6 +6,9 @@ import type { PredictionResult, SlideResult } from '../mil/result.ts';
 import { hashSlide } from '../tiling/slide-hash.ts';
 
 export interface SlideRecord extends SlideResult {
+  /** As the manifest had them when the slide was run. */
+  readonly patient: string | null;
+  readonly label: string | null;
   readonly madeFrom: {
     /** Hash of all that shaped these files beside the slide itself. */
     readonly configuration: string;
@@ -50,6 +53,12 @@ export async function readFinished(
   const slide = await readJson<SlideRecord>(join(folder, 'slide.json'));
   if (slide?.madeFrom?.configuration !== configuration || !(await isSameSlide(slide, source))) return null;
   return { slide, prediction: await readJson<PredictionResult>(join(folder, 'prediction.json')) };
+}
+
+/** What lies in a slide's folder, whatever it was made with; null if nothing does. */
+export async function readRecords(folder: string): Promise<FinishedSlide | null> {
+  const slide = await readJson<SlideRecord>(join(folder, 'slide.json'));
+  return slide && { slide, prediction: await readJson<PredictionResult>(join(folder, 'prediction.json')) };
 }
 
 async function isSameSlide({ hash, madeFrom: { file } }: SlideRecord, source: string): Promise<boolean> {

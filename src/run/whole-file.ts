@@ -1,8 +1,8 @@
 /** Files that are either whole or not there: written under a temporary name and renamed. */
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { messageOf, UserError } from '../errors.ts';
+import { cannotWrite } from '../errors.ts';
 
-/** @throws UserError `cannot-write` */
+/** @throws UserError `cannot-write`, `disk-full` */
 export async function writeWhole(path: string, data: string | Uint8Array): Promise<void> {
   const temporary = `${path}.partial`;
   try {
@@ -18,14 +18,9 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
   await writeWhole(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** @throws UserError `cannot-write` */
+/** @throws UserError `cannot-write`, `disk-full` */
 export async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw cannotWrite(path, error);
   });
-}
-
-function cannotWrite(path: string, error: unknown): UserError {
-  const hint = 'Check the folder, its permissions and the free space of the disk.';
-  return new UserError('cannot-write', `${path}: cannot be written (${messageOf(error)}).`, hint, { cause: error });
 }
