@@ -77,7 +77,7 @@ const FOLDERS: readonly Row[] = [
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@cornerstonejs/codec-libjpeg-turbo-8bit': ['src/tiling/'],
   '@cornerstonejs/codec-openjpeg': ['src/tiling/'],
-  '@hono/node-server': ['src/viewer/server.ts'],
+  '@hono/node-server': ['src/viewer/server.ts', 'src/viewer/training-page.ts'],
   // Drawings without a browser: Plot on a document of happy-dom.
   '@observablehq/plot': ['src/report/charts.ts'],
   // Bags, and the table of patches that `tile` writes, which is no bag.
@@ -89,7 +89,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   geotiff: ['src/tiling/'],
   h5wasm: ['src/features/hdf5-file.ts'],
   'happy-dom': ['src/report/charts.ts'],
-  hono: ['src/viewer/', 'src/train/live-page.ts'],
+  hono: ['src/viewer/'],
   // C libraries found at run time: libopenslide, the matrix products of onnxruntime, a Vulkan loader.
   koffi: ['src/tiling/', 'src/kernels/wasm/', 'src/kernels/webgpu/open-node.ts'],
   // Encoders, and the fastest matrix product on a CPU.

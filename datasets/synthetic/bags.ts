@@ -43,7 +43,7 @@ export const taskClasses: Readonly<Record<BagTask, readonly string[]>> = {
 const WORLD_SEED = 20;
 const KINDS = 6;
 /** Length of a kind's vector over the deviation of the noise in each feature. */
-const CONTRAST = 4;
+const CONTRAST = 8;
 const SITE_SHIFT = 1;
 const CONTEXT_SIDE = 20;
 const PAIRS = 8;

@@ -30,6 +30,8 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'say how good predictions are, with intervals and a report',
     load: () => import('./evaluate.ts'),
   },
+  cohort: { summary: 'check a table of slides, or make one for a public data set', load: () => import('./cohort.ts') },
+  train: { summary: 'train and cross-validate a model on bags', load: () => import('./train.ts') },
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
   user: { summary: 'say who may use a viewer that others reach', load: () => import('./user.ts') },
   demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },

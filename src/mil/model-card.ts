@@ -2,7 +2,9 @@
 import type { RowOrder } from '../features/bag.ts';
 import type { Activation } from '../kernels/kernels.ts';
 import type { SegmentLength } from '../kernels/sequence.ts';
+import type { ScanOrder } from '../row-order.ts';
 import type { Mpp } from '../units.ts';
+import type { BranchMerge } from './local-mamba-block.ts';
 import type { BlockType } from './mamba-block.ts';
 
 export const poolingTypes = ['mean', 'max', 'abmil', 'gated-abmil', 'clam-sb', 'dsmil', 'transmil'] as const;
@@ -42,6 +44,13 @@ export interface MambaMilConfig extends CommonConfig {
   /** Stride of `srmamba`. */
   readonly rate: number;
   readonly activation: Extract<Activation, 'gelu' | 'relu'>;
+  /**
+   * For each layer the orders in which it scans the patches on the slide's grid (`mamba` and `lbmamba`); several are several
+   * branches. Missing or null: all layers read the rows as the bag has them.
+   */
+  readonly orders?: readonly (readonly ScanOrder[])[] | null;
+  /** How several branches of a layer are joined; `scattn` unless said otherwise. */
+  readonly merge?: BranchMerge;
 }
 
 export type ModelConfig = MambaMilConfig | PoolingConfig;
@@ -64,6 +73,8 @@ export interface ModelOrigin {
   readonly metrics: Readonly<Record<string, number | null>> | null;
   /** Version of the program that wrote the card; null for weights from elsewhere. */
   readonly version: string | null;
+  /** Of an ensemble: folders within this one whose models' predictions are averaged. */
+  readonly members?: readonly string[];
 }
 
 export type ModelCard = ModelConfig & ModelOrigin;

@@ -23,8 +23,10 @@ export interface OpenModel {
   readonly card: ModelCard;
   readonly model: BagModel;
   readonly parameters: Parameters;
-  /** `sha256:…` of the weights file. */
+  /** `sha256:…` of the weights file; of an ensemble, of the hashes of its members. */
   readonly hash: string;
+  /** Of an ensemble: the models whose predictions are averaged, the first being `model`. They live as long as the device. */
+  readonly members?: readonly OpenModel[];
 }
 
 /** What a bare checkpoint does not say; with a card beside the weights, what is to be different. */
@@ -32,6 +34,8 @@ export type CardOverrides = Partial<MambaMilConfig & ModelOrigin>;
 
 /** Opens a model folder or a checkpoint file on a device. @throws UserError naming the file and what is wrong with it. */
 export async function openModel(path: string, device: Device, overrides: CardOverrides = {}): Promise<OpenModel> {
+  const ensemble = await readCard(join(path, WEIGHTS_FILE));
+  if (ensemble?.members?.length) return openEnsemble(path, ensemble, ensemble.members, device, overrides);
   const weightsFile = await findWeights(path);
   const bytes = await readFile(weightsFile);
   const isTorch = bytes[0] === 0x50 && bytes[1] === 0x4b;
@@ -44,14 +48,41 @@ export async function openModel(path: string, device: Device, overrides: CardOve
   return { card, model, parameters, hash: `sha256:${createHash('sha256').update(bytes).digest('hex')}` };
 }
 
+/** A folder whose card names others within it: `fold-1`, `fold-2`, … */
+async function openEnsemble(
+  folder: string,
+  written: Partial<ModelCard>,
+  names: readonly string[],
+  device: Device,
+  overrides: CardOverrides,
+): Promise<OpenModel> {
+  const members: OpenModel[] = [];
+  for (const name of names) members.push(await openModel(join(folder, basename(name)), device, overrides));
+  const card = withDefaults({ ...written, ...overrides }, join(folder, WEIGHTS_FILE));
+  const hash = createHash('sha256');
+  for (const member of members) hash.update(member.hash);
+  return { ...members[0]!, card, hash: `sha256:${hash.digest('hex')}`, members };
+}
+
 /** Writes a model folder; each file appears under its name when it is whole, the card last. */
 export async function saveModel(folder: string, card: ModelCard, parameters: Parameters): Promise<void> {
-  checkConfig(card);
   const weights = new Map<string, HostTensor>();
   for (const [name, { shape }] of parameters.tensors) weights.set(name, { shape, data: await parameters.read(name) });
+  await saveWeights(folder, card, weights);
+}
+
+/** As `saveModel`, of weights in host memory. */
+export async function saveWeights(folder: string, card: ModelCard, weights: Weights): Promise<void> {
+  checkConfig(card);
   await mkdir(folder, { recursive: true });
   await writeWhole(join(folder, WEIGHTS_FILE), toSafetensors(weights, { format: 'pt' }));
-  await writeWhole(join(folder, CARD_FILE), `${JSON.stringify({ ...card, version: VERSION }, null, 2)}\n`);
+  await saveEnsembleCard(folder, card, []);
+}
+
+/** The card alone: of an ensemble whose members, folders in this one, are there already, or anew for the weights beside it. */
+export async function saveEnsembleCard(folder: string, card: ModelCard, members: readonly string[]): Promise<void> {
+  const content = { ...card, version: VERSION, ...(members.length > 0 ? { members } : {}) };
+  await writeWhole(join(folder, CARD_FILE), `${JSON.stringify(content, null, 2)}\n`);
 }
 
 async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {

@@ -4,6 +4,7 @@ import type { Bag, BagMeta } from '../features/bag.ts';
 import { requireMatch } from '../features/bag-check.ts';
 import type { Device } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
+import { cellsOfCoords } from '../row-order.ts';
 import type { MambaMil } from './mambamil.ts';
 import type { BagModel } from './model.ts';
 import type { ModelCard } from './model-card.ts';
@@ -43,10 +44,29 @@ export function predictBag(
     dimension: card.input,
     patchMpp: card.patchMpp,
   });
-  if ('read' in bag) return predictRows(open, name, bag, options);
+  const cells = cellsFor(card, name, { coords: 'coords' in bag ? bag.coords : null, meta: bag.meta });
+  if ('read' in bag) return predictRows(open, name, bag, { ...options, cells });
   const { count, dimension, features } = bag;
   const read = async (first: number, rows: number) => features.subarray(first * dimension, (first + rows) * dimension);
-  return predictRows(open, name, { count, dimension, read }, options);
+  return predictRows(open, name, { count, dimension, read }, { ...options, cells });
+}
+
+/** Where the patches lie on the grid, if the model wants to know. @throws UserError `no-coords` */
+export function cellsFor(
+  card: ModelCard,
+  name: string,
+  { coords, meta }: Pick<Bag, 'coords' | 'meta'>,
+): Int32Array | null {
+  if (!('orders' in card && card.orders)) return null;
+  if (coords && meta.patchLevel0Px) return cellsOfCoords(coords, meta.patchLevel0Px);
+  const problem = `${name}: model ${card.name} scans patches on the slide's grid, and the bag does not say where they lie.`;
+  const hint = 'Extract the slide again with coordinates, or take a model without "orders".';
+  throw new UserError('no-coords', problem, hint);
+}
+
+export interface PredictOptions extends StreamOptions {
+  /** Rows x 2, for models with orders of their own. */
+  readonly cells?: Int32Array | null;
 }
 
 /** As `predictBag`, for rows that need not be in memory together. @param name whose rows they are, for messages. */
@@ -54,7 +74,7 @@ export async function predictRows(
   open: OpenModel,
   name: string,
   source: RowSource,
-  options: StreamOptions = {},
+  options: PredictOptions = {},
 ): Promise<BagPrediction> {
   const { members } = open;
   if (!members || members.length < 2) return predictByOne(open, name, source, options);
@@ -92,7 +112,7 @@ async function predictByOne(
   { card, model, parameters }: OpenModel,
   name: string,
   source: RowSource,
-  options: StreamOptions,
+  options: PredictOptions,
 ): Promise<BagPrediction> {
   const { device } = parameters;
   if (source.count === 0) {
@@ -107,7 +127,7 @@ async function predictByOne(
     );
   }
   const checked = { ...source, read: (first: number, count: number) => readFinite(name, source, first, count) };
-  if (source.count > WHOLE && isMambaMil(model)) {
+  if (source.count > WHOLE && isMambaMil(model) && !model.config.orders) {
     const { logits, scores } = await streamBag(model, device, checked, options);
     return present(card, logits, scores, softmax(scores));
   }
@@ -116,7 +136,7 @@ async function predictByOne(
   try {
     const { count, dimension } = checked;
     const features = tape.constant(await checked.read(0, count), [count, dimension]);
-    const output = model.forward(tape, { features, offsets: [0, count] });
+    const output = model.forward(tape, { features, offsets: [0, count], cells: options.cells ?? null });
     const logits = await device.read(output.logits);
     const scores = output.scores && (await device.read(output.scores));
     const attention = output.attention && (await device.read(output.attention));

@@ -183,6 +183,7 @@ const SHARES: readonly (keyof Recipe)[] = [
   'layerShuffle',
 ];
 const COUNTS: readonly (keyof Recipe)[] = ['width', 'attention', 'layers', 'state', 'rate', 'epochs', 'bagsPerStep'];
+const NULLABLE: readonly (keyof Recipe)[] = ['maxNorm', 'patience', 'mostPatches'];
 
 function checkField(base: Recipe, field: string, value: unknown): void {
   const wrong = (hint: string) =>
@@ -205,8 +206,11 @@ function checkField(base: Recipe, field: string, value: unknown): void {
   if (name === 'rowOrders' && !(Array.isArray(value) && value.every((order) => isScanOrder(String(order))))) {
     throw wrong('Give a list such as ["row-major","window-4"].');
   }
-  const plain = typeof base[name];
-  if (plain !== 'object' && name !== 'K' && typeof value !== plain) throw wrong(`Give a ${plain}.`);
+  if (NULLABLE.includes(name)) {
+    if (value !== null && !(typeof value === 'number' && value > 0)) throw wrong('Give a number above 0, or null.');
+  } else if (!choices && name !== 'K' && name !== 'rowOrders' && typeof value !== typeof base[name]) {
+    throw wrong(`Give a ${typeof base[name]}.`);
+  }
   if (typeof value === 'number' && !(value >= 0)) throw wrong('Give a number that is not negative.');
 }
 

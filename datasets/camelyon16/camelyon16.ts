@@ -1,0 +1,55 @@
+/** CAMELYON16: metastases of breast cancer in sentinel lymph nodes. */
+import { builtTable, type DataSet, filesBelow, labelTable, leftOut, stem, type TableRow } from '../data-set.ts';
+
+export const dataSet: DataSet = {
+  card: {
+    name: 'CAMELYON16',
+    task: 'metastasis in a lymph node section or not',
+    classes: ['normal', 'tumour'],
+    slides: '399 from two hospitals in the Netherlands (Radboudumc, UMC Utrecht), one of each patient',
+    licence: 'CC0',
+    access:
+      'GigaScience or the AWS registry of open data, both linked from https://camelyon17.grand-challenge.org/Data/',
+    officialSplit:
+      "The organisers' training and test slides: files named normal_* and tumor_* are training, test_* test.",
+    patientRule: 'Each slide is a patient of its own.',
+    metrics: ['AUC', 'accuracy', 'F1', 'FROC (lesions)'],
+    published: [],
+    sources: [
+      'https://camelyon17.grand-challenge.org/Data/ (licence, hospitals, downloads)',
+      'https://pmc.ncbi.nlm.nih.gov/articles/PMC9659028/ (table 1: 399 slides of 399 cases)',
+      'https://www.nature.com/articles/s41597-025-05586-5 (re-examined labels of CAMELYON16 and 17)',
+    ],
+    notes: [
+      'Not checked against a source here: the names of the files, and the layout of reference.csv.',
+      'Labels of the test slides are in reference.csv (slide, label in its first two columns), which comes with them.',
+    ],
+  },
+  async build(folder) {
+    const slides = await filesBelow(folder, ['.tif', '.tiff']);
+    const images = slides.filter((path) => !/mask/i.test(path));
+    const tests = images.some((path) => stem(path).startsWith('test_')) ? await testLabels(folder) : new Map();
+    const rows: TableRow[] = [];
+    let unlabelled = 0;
+    for (const slide of images) {
+      const name = stem(slide);
+      const kind = /^(normal|tumor|test)_\d+$/i.exec(name)?.[1]?.toLowerCase();
+      const label = kind === 'normal' ? 'normal' : kind === 'tumor' ? 'tumour' : kind && tests.get(name.toLowerCase());
+      if (!label) unlabelled++;
+      else rows.push({ slide, patient: name, label, split: kind === 'test' ? 'test' : 'train' });
+    }
+    return builtTable(folder, rows, leftOut(unlabelled, 'have no label'));
+  },
+};
+
+/** `test_001.tif,Tumor,…`; the file has a first line in some copies and none in others. */
+async function testLabels(folder: string): Promise<Map<string, string>> {
+  const rows = await labelTable(folder, /reference[^/]*\.csv$/i, []);
+  const found = new Map<string, string>();
+  for (const row of rows) {
+    for (const [name = '', label = ''] of [Object.keys(row), Object.values(row)]) {
+      if (/^test_\d+/i.test(name)) found.set(stem(name).toLowerCase(), /tumor/i.test(label) ? 'tumour' : 'normal');
+    }
+  }
+  return found;
+}

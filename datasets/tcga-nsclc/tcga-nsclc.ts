@@ -1,0 +1,38 @@
+/** TCGA lung cancer: adenocarcinoma against squamous cell carcinoma. */
+import type { DataSet } from '../data-set.ts';
+import { buildTcga, TCGA_PATIENTS, TCGA_SOURCES, TCGA_SPLIT } from '../tcga.ts';
+
+export const dataSet: DataSet = {
+  card: {
+    name: 'TCGA-NSCLC',
+    task: 'adenocarcinoma (LUAD) or squamous cell carcinoma (LUSC) of the lung',
+    classes: ['LUAD', 'LUSC'],
+    slides:
+      'About a thousand diagnostic slides of the projects TCGA-LUAD and TCGA-LUSC; count those that you downloaded with `lamina cohort check`',
+    licence: 'Open access under the GDC data use policy; citing TCGA is asked for',
+    access:
+      'https://portal.gdc.cancer.gov, projects TCGA-LUAD and TCGA-LUSC, data type Slide Image, strategy Diagnostic Slide; one folder for each project',
+    officialSplit: TCGA_SPLIT,
+    patientRule: TCGA_PATIENTS,
+    metrics: ['AUC', 'accuracy', 'F1'],
+    published: [
+      {
+        model: 'Mamba2MIL',
+        setting: 'as its abstract says; see there',
+        figure: 'AUC 0.9533, accuracy 0.8794',
+        source: 'https://arxiv.org/abs/2408.15032',
+      },
+    ],
+    sources: TCGA_SOURCES,
+    notes: [
+      'Not checked against a source here: the number of slides and the wording of the licence.',
+      "Let LUAD or LUSC be part of a folder's name: barcodes do not say the project.",
+    ],
+  },
+  build: (folder) =>
+    buildTcga(folder, (path) => {
+      const folders = path.split('/').slice(0, -1).join('/');
+      const [luad, lusc] = [/luad/i.test(folders), /lusc/i.test(folders)];
+      return luad === lusc ? null : luad ? 'LUAD' : 'LUSC';
+    }),
+};
