@@ -2,6 +2,7 @@
 import { UserError } from '../errors.ts';
 import type { Device } from '../kernels/device.ts';
 import { Parameters } from '../kernels/parameters.ts';
+import { isScanOrder, type ScanOrder } from '../row-order.ts';
 import { abmil } from './abmil.ts';
 import { clamSb } from './clam-sb.ts';
 import { dsmil } from './dsmil.ts';
@@ -10,7 +11,7 @@ import { type Initialisation, initialWeights } from './initialise.ts';
 import { mambaMil } from './mambamil.ts';
 import { maxPooling, meanPooling } from './mean-max.ts';
 import type { BagModel, ModelKind } from './model.ts';
-import type { ModelConfig, ModelType } from './model-card.ts';
+import type { MambaMilConfig, ModelConfig, ModelType } from './model-card.ts';
 import type { Weights } from './safetensors.ts';
 import { transmil } from './transmil.ts';
 
@@ -80,10 +81,32 @@ export function checkConfig(config: ModelConfig): void {
       throw wrong(`Layers of type ${type} read the bag both ways already.`, 'Set "flip" to "none".');
     }
   }
+  if ('orders' in config && config.orders) checkOrders(config, config.orders, wrong);
   if (type === 'transmil' && config.width % 16 !== 0) {
     throw wrong(
       `TransMIL has 8 heads and half as many landmarks as its width, ${config.width}.`,
       'Take a multiple of 16.',
     );
+  }
+}
+
+function checkOrders(
+  { type, layers }: MambaMilConfig,
+  orders: readonly (readonly ScanOrder[])[],
+  wrong: (problem: string, hint: string) => UserError,
+): void {
+  if (type !== 'mamba' && type !== 'lbmamba') {
+    throw wrong(`Layers of type ${type} have orders of their own.`, 'Leave "orders" out, or take lbmamba.');
+  }
+  if (orders.length !== layers || orders.some((own) => own.length === 0)) {
+    throw wrong(
+      `"orders" names ${orders.length} layers, the model has ${layers}.`,
+      'List one order or more for each layer.',
+    );
+  }
+  const unknown = orders.flat().find((order) => !isScanOrder(order));
+  if (unknown !== undefined) {
+    const hint = 'Take row-major, column-major, snake, hilbert or window-2, -4, -7 …, or one of these with -reversed.';
+    throw wrong(`There is no order "${unknown}".`, hint);
   }
 }

@@ -46,9 +46,10 @@ function initialValue(
     (bound: number): Value =>
     () =>
       (2 * random() - 1) * bound;
-  if (/A(_b)?_log$/.test(name)) return (i) => Math.log((i % shape[1]!) + 1);
-  if (/\bD(_b)?$/.test(name)) return () => 1;
-  if (/dt_proj(_b)?\.bias$/.test(name) && init === 'mamba') return () => stepBias(random);
+  if (/A(_b)?_log(_\d+)?$/.test(name)) return (i) => Math.log((i % shape[1]!) + 1);
+  if (/\bD(_b|_\d+)?$/.test(name)) return () => 1;
+  if (name.endsWith('alpha')) return () => 1e-3 * normal(random);
+  if (/dt_proj(_b|_\d+)?\.bias$/.test(name) && init === 'mamba') return () => stepBias(random);
   if (/token$|embed$|latent$/.test(name)) return () => 0.02 * normal(random);
   // A convolution's weight and its bias share the bound of PyTorch's default, 1 / sqrt(inputs of one output).
   const kernel = shapes.get(name.replace(/bias$/, 'weight')) ?? shape;

@@ -51,17 +51,13 @@ export function hasSecondBranch(type: BlockType): boolean {
   return type === 'bimamba' || type === 'srmamba';
 }
 
-/** Names, after `prefix`, and shapes of a block's parameters, as PyTorch saves them. */
-export function blockShapes(
-  prefix: string,
-  type: BlockType,
-  dimensions: BlockDimensions,
-): [string, readonly number[]][] {
+/** Names and shapes of one branch's parameters; the suffix tells branches of a block apart. */
+export function branchShapes(suffix: string, dimensions: BlockDimensions): [string, readonly number[]][] {
   const { width, state: N, conv: W } = dimensions;
   const E = width * dimensions.expand;
   const R = Math.ceil(width / 16);
-  const branch = (suffix: string): [string, readonly number[]][] => [
-    [suffix ? 'A_b_log' : 'A_log', [E, N]],
+  return [
+    [decayName(suffix), [E, N]],
     [`D${suffix}`, [E]],
     [`conv1d${suffix}.weight`, [E, 1, W]],
     [`conv1d${suffix}.bias`, [E]],
@@ -69,31 +65,48 @@ export function blockShapes(
     [`dt_proj${suffix}.weight`, [E, R]],
     [`dt_proj${suffix}.bias`, [E]],
   ];
-  const shapes: [string, readonly number[]][] = [
-    ...branch(''),
-    ...(hasSecondBranch(type) ? branch('_b') : []),
-    ['in_proj.weight', [2 * E, width]],
-    ['out_proj.weight', [width, E]],
-  ];
-  return shapes.map(([name, shape]) => [prefix + name, shape]);
 }
 
-export function blockWeights(parameters: Parameters, prefix: string, type: BlockType): BlockWeights {
+export function branchWeights(parameters: Parameters, prefix: string, suffix: string): BranchWeights {
   const get = (name: string) => parameters.get(prefix + name);
-  const branch = (suffix: string): BranchWeights => ({
+  return {
     convWeight: get(`conv1d${suffix}.weight`),
     convBias: get(`conv1d${suffix}.bias`),
     xProj: get(`x_proj${suffix}.weight`),
     dtProj: get(`dt_proj${suffix}.weight`),
     dtBias: get(`dt_proj${suffix}.bias`),
-    ALog: get(suffix ? 'A_b_log' : 'A_log'),
+    ALog: get(decayName(suffix)),
     D: get(`D${suffix}`),
-  });
+  };
+}
+
+/** The original's second branch is `_b`, and its name of A differs. */
+function decayName(suffix: string): string {
+  return suffix === '_b' ? 'A_b_log' : `A_log${suffix}`;
+}
+
+/** Names, after `prefix`, and shapes of a block's parameters, as PyTorch saves them. */
+export function blockShapes(
+  prefix: string,
+  type: BlockType,
+  dimensions: BlockDimensions,
+): [string, readonly number[]][] {
+  const E = dimensions.width * dimensions.expand;
+  const shapes: [string, readonly number[]][] = [
+    ...branchShapes('', dimensions),
+    ...(hasSecondBranch(type) ? branchShapes('_b', dimensions) : []),
+    ['in_proj.weight', [2 * E, dimensions.width]],
+    ['out_proj.weight', [dimensions.width, E]],
+  ];
+  return shapes.map(([name, shape]) => [prefix + name, shape]);
+}
+
+export function blockWeights(parameters: Parameters, prefix: string, type: BlockType): BlockWeights {
   return {
-    inProj: get('in_proj.weight'),
-    outProj: get('out_proj.weight'),
-    branch: branch(''),
-    second: hasSecondBranch(type) ? branch('_b') : null,
+    inProj: parameters.get(`${prefix}in_proj.weight`),
+    outProj: parameters.get(`${prefix}out_proj.weight`),
+    branch: branchWeights(parameters, prefix, ''),
+    second: hasSecondBranch(type) ? branchWeights(parameters, prefix, '_b') : null,
   };
 }
 

@@ -7,17 +7,23 @@ import { attentionPool } from '../kernels/pool.ts';
 import { Sequence } from '../kernels/sequence.ts';
 import type { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
-import { inverseOrder } from '../row-order.ts';
+import { inverseOrder, orderOfCells, type ScanOrder } from '../row-order.ts';
 import { attentionScores } from './attention.ts';
 import { type Dense, dense, denseOf, denseShapes, normShapes } from './dense.ts';
+import { type LocalBlockWeights, localBlockShapes, localBlockWeights, localMambaBlock } from './local-mamba-block.ts';
 import { type BlockOptions, type BlockWeights, blockShapes, blockWeights, mambaBlock } from './mamba-block.ts';
 import type { BagModel, BagOutput, ModelKind, PackedBags } from './model.ts';
 import type { MambaMilConfig } from './model-card.ts';
 
 export interface MambaLayer {
   readonly norm: Dense;
-  readonly block: BlockWeights;
+  /** Of a layer with one scan; null of one with several. */
+  readonly block: BlockWeights | null;
+  /** Of a layer with several scans; null of one with one. */
+  readonly local: LocalBlockWeights | null;
   readonly reversed: boolean;
+  /** Orders of its scans on the slide's grid; empty: the rows as they are. */
+  readonly orders: readonly ScanOrder[];
 }
 
 /** The parts of the forward pass by themselves, for `stream.ts`, which runs them on pieces of a bag. */
@@ -40,8 +46,11 @@ export const mambaMil: ModelKind = {
       for (const [name, shape] of entries) shapes.set(name, shape);
     };
     for (let i = 0; i < layers; i++) {
+      const branches = dimensions.orders?.[i]?.length ?? 1;
+      const prefix = `layers.${i}.1.`;
       add(normShapes(`layers.${i}.0`, width));
-      add(blockShapes(`layers.${i}.1.`, type, { width, ...dimensions }));
+      if (branches > 1) add(localBlockShapes(prefix, branches, dimensions.merge ?? 'scattn', { width, ...dimensions }));
+      else add(blockShapes(prefix, type, { width, ...dimensions }));
     }
     add(normShapes('norm', width));
     add(denseShapes('attention.0', attention, width));
@@ -54,14 +63,18 @@ export const mambaMil: ModelKind = {
 
 export function createMambaMil(config: MambaMilConfig, parameters: Parameters): MambaMil {
   const { type, K, rate, width, expand, input } = config;
-  const layers = Array.from(
-    { length: config.layers },
-    (_, i): MambaLayer => ({
+  const layers = Array.from({ length: config.layers }, (_, i): MambaLayer => {
+    const orders = config.orders?.[i] ?? [];
+    const prefix = `layers.${i}.1.`;
+    const several = orders.length > 1;
+    return {
       norm: denseOf(parameters, `layers.${i}.0`),
-      block: blockWeights(parameters, `layers.${i}.1.`, type),
+      block: several ? null : blockWeights(parameters, prefix, type),
+      local: several ? localBlockWeights(parameters, prefix, orders.length, config.merge ?? 'scattn') : null,
       reversed: config.flip === 'alternate' && i % 2 === 1,
-    }),
-  );
+      orders,
+    };
+  });
   const first = denseOf(parameters, '_fc1.0');
   const norm = denseOf(parameters, 'norm');
   const [V, w] = [denseOf(parameters, 'attention.0'), denseOf(parameters, 'attention.2')];
@@ -82,18 +95,10 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
     parameters.attach(tape);
     const sequence = new Sequence(tape, bags.offsets);
     let h = embed(tape, bags.features);
-    for (const [i, { norm, block, reversed }] of layers.entries()) {
+    const orders = layerOrders(layers, bags);
+    for (const [i, layer] of layers.entries()) {
       const before = h;
-      const shuffle = bags.shuffles?.[i] ?? null;
-      h = tape.checkpoint([before], () => {
-        const x = layerNorm(tape, before, norm.weight, norm.bias);
-        const options = { type, K, rate, reversed };
-        const after = shuffle
-          ? shuffledBlock(tape, x, before, block, sequence, options, shuffle)
-          : mambaBlock(tape, x, before, block, sequence, options);
-        tape.done(x);
-        return after;
-      });
+      h = tape.checkpoint([before], () => runLayer(tape, before, layer, sequence, orders[i]!, { type, K, rate }));
     }
     const { instances, scores } = score(tape, h);
     const { attention, pooled } = attentionPool(tape, instances, scores, sequence);
@@ -109,7 +114,12 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
   };
 
   // At the peak: features, h, and of the block (E, L) six times: xz (twice), u, delta, y, and one to spare; then rows of x_proj.
-  const bytesPerInstance = 4 * (input + 2 * width + 6 * width * expand + Math.ceil(width / 16) + 2 * config.state);
+  // Of several branches, each leaves its rows (E) until all are summed, and the cells of its order are counted on top.
+  const branches = Math.max(
+    ...layers.map(({ orders }) => (orders.length > 1 ? orders.length + 2 : orders.length && 2)),
+  );
+  const bytesPerInstance =
+    4 * (input + 2 * width + (6 + branches) * width * expand + Math.ceil(width / 16) + 2 * config.state);
   return {
     config,
     parameters: parameters.tensors,
@@ -120,6 +130,51 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
     classify,
     forward,
   };
+}
+
+/** For each layer the permutations in which its scans read the rows, within their bags; empty: as they are. */
+export function layerOrders(layers: readonly MambaLayer[], { offsets, cells, shuffles }: PackedBags): Int32Array[][] {
+  const found = new Map<ScanOrder, Int32Array>();
+  const orderOf = (order: ScanOrder): Int32Array => {
+    if (!cells) throw new Error(`an order of the grid, ${order}, for rows without cells`);
+    let rows = found.get(order);
+    if (!rows) found.set(order, (rows = orderWithinBags(order, cells, offsets)));
+    return rows;
+  };
+  return layers.map(({ orders }, i) => {
+    const shuffle = shuffles?.[i];
+    return shuffle ? [...(orders.length > 1 ? orders : [null])].map(() => shuffle) : orders.map(orderOf);
+  });
+}
+
+function orderWithinBags(order: ScanOrder, cells: Int32Array, offsets: readonly number[]): Int32Array {
+  const rows = new Int32Array(cells.length / 2);
+  for (let bag = 0; bag + 1 < offsets.length; bag++) {
+    const [start, end] = [offsets[bag]!, offsets[bag + 1]!];
+    orderOfCells(order, cells.subarray(2 * start, 2 * end)).forEach((row, i) => {
+      rows[start + i] = start + row;
+    });
+  }
+  return rows;
+}
+
+/** h + the layer's block of its norm. @param orders as `layerOrders` gives them. */
+export function runLayer(
+  tape: Tape,
+  h: Tensor,
+  { norm, block, local, reversed }: MambaLayer,
+  sequence: Sequence,
+  orders: readonly Int32Array[],
+  options: Omit<BlockOptions, 'reversed'>,
+): Tensor {
+  const x = layerNorm(tape, h, norm.weight, norm.bias);
+  const after = local
+    ? localMambaBlock(tape, x, h, local, sequence, orders, { K: options.type === 'lbmamba' ? options.K : 0, reversed })
+    : orders.length > 0
+      ? shuffledBlock(tape, x, h, block!, sequence, { ...options, reversed }, orders[0]!)
+      : mambaBlock(tape, x, h, block!, sequence, { ...options, reversed });
+  tape.done(x);
+  return after;
 }
 
 /** residual + the block of x with its rows in another order, which is undone afterwards. */

@@ -25,6 +25,8 @@ export interface PackedBags {
   readonly features: Tensor;
   /** Row at which each bag starts, and the total at the end: `[0, 37, 74]`. */
   readonly offsets: readonly number[];
+  /** Rows x 2: row and column of each instance on its slide's grid, for models that scan it in orders of their own. */
+  readonly cells?: Int32Array | null;
   /**
    * While training, stochastic layer-wise shuffle: for each layer the order in which it reads the rows, which stay within
    * their bags, or null for the order as it is. Models without layers of a scan ignore it.

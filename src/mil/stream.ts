@@ -43,7 +43,7 @@ export interface StreamResult {
 const CHUNK = 2048;
 const LOWEST = -3.4e38;
 
-/** @throws AbortError between two pieces when the signal asks for it. */
+/** For models that scan the rows as they are, not in orders of their own. @throws AbortError between two pieces when the signal asks for it. */
 export async function streamBag(
   model: MambaMil,
   device: Device,
@@ -104,7 +104,7 @@ class BagStream {
     const passes = sameDirection(this.model.layers);
     const store = passes.length > 1 ? await this.#openStore(this.source.count) : null;
     for (const [index, layers] of passes.entries()) {
-      const carries = layers.map((layer) => this.#newCarry(layer.block));
+      const carries = layers.map((layer) => this.#newCarry(layer.block!));
       const reversed = layers[0]!.reversed;
       await this.#walk(this.source.count, reversed, async (run) => {
         let h = index === 0 ? await this.#embed(run) : await store!.read(this.#tape, [run]);
@@ -139,7 +139,7 @@ class BagStream {
     });
     for (const [index, layer] of this.model.layers.entries()) {
       await this.#walkSecondBranch(layer, waiting, second);
-      const carry = this.#newCarry(layer.block);
+      const carry = this.#newCarry(layer.block!);
       await this.#walk(count, false, async (run) => {
         let h = await store.read(this.#tape, [run]);
         h = this.#addBranch(h, layer, carry, false);
@@ -160,7 +160,7 @@ class BagStream {
 
   /** Replaces the rows of the second order by what the second branch adds to them. */
   async #walkSecondBranch(layer: MambaLayer, waiting: RowStore, second: SecondOrder): Promise<void> {
-    const { inProj, outProj, second: branch } = layer.block;
+    const { inProj, outProj, second: branch } = layer.block!;
     const carry = this.#newCarry({ branch: branch! });
     await this.#walk(second.rows, second.reversed, async (run) => {
       const rows = await waiting.read(this.#tape, [run]);
@@ -195,7 +195,7 @@ class BagStream {
   #addBranch(h: Tensor, layer: MambaLayer, carry: BranchCarry, reversed: boolean): Tensor {
     const x = layerNorm(this.#tape, h, layer.norm.weight, layer.norm.bias);
     const options = { K: this.#K, reversed, carry };
-    const sum = blockPiece(this.#tape, x, h, layer.block, this.#sequence(h.shape[0]!), options);
+    const sum = blockPiece(this.#tape, x, h, layer.block!, this.#sequence(h.shape[0]!), options);
     this.#tape.done(x);
     return sum;
   }
