@@ -29,6 +29,7 @@ const undefinedLength = 0xffffffff;
 const longForms = new Set(['OB', 'OD', 'OF', 'OL', 'OV', 'OW', 'SQ', 'SV', 'UC', 'UN', 'UR', 'UT', 'UV']);
 
 const tags = {
+  storageClass: 0x00020002,
   transferSyntax: 0x00020010,
   pixelData: 0x7fe00010,
   item: 0xfffee000,
@@ -98,6 +99,18 @@ function parseFile(name: string, bytes: Uint8Array): DicomFile {
   };
 }
 
+/** What kind of object a file says it holds, by its first bytes; null if it does not say. */
+export function storageClassOf(head: Uint8Array): string | null {
+  const cursor = { bytes: head, view: new DataView(head.buffer, head.byteOffset, head.byteLength), at: 132 };
+  const meta = new Map<DicomTag, DicomElement>();
+  try {
+    parseInto(meta, cursor, Number.POSITIVE_INFINITY, 0, (tag) => tag >>> 16 !== 2);
+  } catch {
+    // Cut off where the head ends; what came before is there.
+  }
+  return textOf(meta.get(tags.storageClass));
+}
+
 interface Cursor {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -106,8 +119,19 @@ interface Cursor {
 
 /** Elements until `end`, an end mark, or one that `stop` knows (which is not taken). */
 function parseDataSet(cursor: Cursor, end: number, depth: number, stop: (tag: DicomTag) => boolean): DicomData {
-  if (depth > maxDepth) throw new Error('its sequences are nested too deeply');
   const data = new Map<DicomTag, DicomElement>();
+  parseInto(data, cursor, end, depth, stop);
+  return data;
+}
+
+function parseInto(
+  data: Map<DicomTag, DicomElement>,
+  cursor: Cursor,
+  end: number,
+  depth: number,
+  stop: (tag: DicomTag) => boolean,
+): void {
+  if (depth > maxDepth) throw new Error('its sequences are nested too deeply');
   while (cursor.at < end) {
     const tag = tagAt(cursor);
     if (tag === tags.itemEnd) {
@@ -117,7 +141,6 @@ function parseDataSet(cursor: Cursor, end: number, depth: number, stop: (tag: Di
     if (stop(tag)) break;
     data.set(tag, parseElement(cursor, depth));
   }
-  return data;
 }
 
 function tagAt({ view, at }: Cursor): DicomTag {

@@ -15,6 +15,7 @@ import {
   numberOf,
   numbersOf,
   readDicom,
+  storageClassOf,
   textOf,
 } from './dicom-data.ts';
 import { openFrames } from './dicom-frames.ts';
@@ -50,7 +51,7 @@ export async function openDicomFolder(folder: string, given: GivenScale): Promis
     const instances: Instance[] = [];
     for (const name of names.sort()) {
       const source = await openIfDicom(join(folder, name));
-      if (source === null) continue;
+      if (source === null || source === 'another kind') continue;
       sources.push(source);
       const file = await readDicom(source);
       if (textOf(file.data.get(tags.sopClass)) === slideClass) instances.push(await openInstance(source, file));
@@ -97,6 +98,7 @@ export async function dicomSeriesIn(folder: string): Promise<string[][]> {
 /** Null for a file that is no DICOM slide; its own path for one that does not say, and for one that is none in spite of its name. */
 async function seriesOf(path: string): Promise<string | null> {
   const source = await openIfDicom(path);
+  if (source === 'another kind') return null;
   if (source === null) return /\.dcm$/i.test(path) ? path : null;
   try {
     const { data } = await readDicom(source);
@@ -106,15 +108,18 @@ async function seriesOf(path: string): Promise<string | null> {
   }
 }
 
-async function openIfDicom(path: string): Promise<ByteSource | null> {
+/** Null if it is no DICOM, `another kind` if it says that it holds something else than a slide. */
+async function openIfDicom(path: string): Promise<ByteSource | 'another kind' | null> {
   const source = await openByteSource(path).catch((error) => {
     if (error instanceof UserError && error.code === 'empty-file') return null;
     throw error;
   });
   if (source === null) return null;
-  if (source.length >= 132 && isDicom(await source.read(0, 132))) return source;
+  const head = await source.read(0, Math.min(source.length, 4096));
+  const kind = isDicom(head) ? (storageClassOf(head) ?? slideClass) : null;
+  if (kind === slideClass) return source;
   await source.close();
-  return null;
+  return kind === null ? null : 'another kind';
 }
 
 interface Instance {

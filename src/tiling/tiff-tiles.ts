@@ -15,6 +15,7 @@ const codecs: Readonly<Record<number, TileEncoding['codec']>> = {
   32946: 'deflate',
   32773: 'packbits',
   33003: 'jpeg2000',
+  33004: 'jpeg2000',
   33005: 'jpeg2000',
   34712: 'jpeg2000',
   34926: 'zstd',
@@ -139,8 +140,10 @@ function obstacleOf(page: TiffPage): string | null {
 function colourOf(page: TiffPage, codec: TileEncoding['codec']): TileEncoding['colour'] {
   if (codec === 'jpeg') return 'rgb';
   if (page.samplesPerPixel === 1) return page.photometric === 0 ? 'grey-inverted' : 'grey';
-  // 33003 is Aperio's JPEG 2000 of YCbCr samples; the page calls it RGB or YCbCr as the scanner pleases.
-  return page.compression === 33003 || (codec === 'jpeg2000' && page.photometric === 6) ? 'ycbcr' : 'rgb';
+  // Aperio's 33003 and libvips' 33004 are JPEG 2000 of YCbCr samples; the page calls it RGB or YCbCr as the writer pleases.
+  return page.compression === 33003 || page.compression === 33004 || (codec === 'jpeg2000' && page.photometric === 6)
+    ? 'ycbcr'
+    : 'rgb';
 }
 
 /** Uncompressed strips can be read from any row: high ones (often the whole picture is one strip) are read in bands. */
