@@ -1,6 +1,7 @@
 /** The contract of a patch encoder: a batch of pictures in, one feature vector per picture out. */
 import type { Mpp } from '../units.ts';
 import type { Recolouring } from './stain.ts';
+import type { StainPlan } from './stain-normalise.ts';
 
 export interface PatchBatch {
   /** RGB, 8 bits, patch by patch, row by row: count x size x size x 3. */
@@ -27,6 +28,8 @@ export interface Encoder {
   readonly id: string;
   readonly dimension: number;
   readonly input: EncoderInput;
+  /** What is done to the colours of each slide; its batches come with the `recolouring` that was fitted to it. */
+  readonly stain?: StainPlan | null;
   /** Features of a batch, count x dimension. */
   encode(batch: PatchBatch, signal?: AbortSignal): Promise<Float32Array>;
   close(): Promise<void>;

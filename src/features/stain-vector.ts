@@ -14,6 +14,8 @@
  * | nuclei | 5 | amounts inside the nuclear mask, evenness of chromatin, mean size of a piece |
  */
 import type { PatchBatch } from './encoder.ts';
+import { createRecolour } from './recolour.ts';
+import type { Recolouring } from './stain.ts';
 import { DENSITY, TOTAL_DENSITY, UNMIX } from './stain-planes.ts';
 import { DEVIATIONS, MEANS } from './stain-scale.ts';
 import {
@@ -51,7 +53,13 @@ const NUCLEUS = 0.4;
 
 export interface Describer {
   /** Describes the patch that begins at byte `offset`: DIMENSION raw numbers, of different scales, into `target`. */
-  describe(rgb: Uint8Array, offset: number, target: Float32Array): void;
+  describe(
+    rgb: Uint8Array,
+    offset: number,
+    target: Float32Array,
+    recolouring?: Recolouring | null,
+    patch?: number,
+  ): void;
 }
 
 /** Features beyond this many deviations say no more than that something is odd. */
@@ -60,12 +68,12 @@ const LIMIT = 8;
 let describer: { size: number; describe: Describer['describe'] } | null = null;
 
 /** The features of a batch, count x DIMENSION, brought to about mean 0 and deviation 1 over H&E tissue. */
-export function encodeStains({ pixels, count, size }: PatchBatch): Float32Array<ArrayBuffer> {
+export function encodeStains({ pixels, count, size, recolouring }: PatchBatch): Float32Array<ArrayBuffer> {
   if (describer?.size !== size) describer = { size, ...createDescriber(size) };
   const features = new Float32Array(count * DIMENSION);
   for (let i = 0; i < count; i++) {
     const row = features.subarray(i * DIMENSION, (i + 1) * DIMENSION);
-    describer.describe(pixels, i * size * size * 3, row);
+    describer.describe(pixels, i * size * size * 3, row, recolouring, i);
     for (let j = 0; j < DIMENSION; j++) {
       const value = (row[j]! - MEANS[j]!) / DEVIATIONS[j]!;
       row[j] = Math.max(-LIMIT, Math.min(LIMIT, value));
@@ -83,6 +91,7 @@ export function createDescriber(size: number): Describer {
   const { loops } = memory;
   const texture = createTexture(memory, fine);
   const picture = memory.u8(3 * size * size);
+  const recolour = createRecolour(memory);
   const densityOf = memory.f32(256);
   densityOf.set(DENSITY);
   const unmixing = memory.f32(9);
@@ -95,12 +104,13 @@ export function createDescriber(size: number): Describer {
   const coarseLevels = memory.u8(coarse * coarse);
 
   return {
-    describe(rgb, offset, target) {
+    describe(rgb, offset, target, recolouring, patch = 0) {
       let count = 0;
       const put = (...values: number[]) => {
         for (const value of values) target[count++] = value;
       };
       picture.set(rgb.subarray(offset, offset + picture.length));
+      if (recolouring) recolour(picture, recolouring, patch);
       const [h, e, r] = pyramid[0]!.map((plane) => plane.byteOffset) as Triple<number>;
       loops.unmix(picture.byteOffset, densityOf.byteOffset, unmixing.byteOffset, size * size, h, e, r);
       const bands = pyramid

@@ -48,7 +48,7 @@ describe('the built-in encoder', () => {
 });
 
 describe('an encoder', () => {
-  it.each(['resnet50', 'stain-texture@2', 'toString', ''])(
+  it.each(['resnet51', 'stain-texture@2', 'toString', ''])(
     'called "%s" is unknown, and the known ones are listed',
     async (name) => {
       await expect(openEncoder(name)).rejects.toMatchObject({
