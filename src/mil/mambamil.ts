@@ -1,4 +1,5 @@
 /** MambaMIL with layers of type Mamba, LBMamba, BiMamba or SRMamba (mambamil.md). */
+import { UserError } from '../errors.ts';
 import { add, dropout } from '../kernels/elementwise.ts';
 import { gatherRows } from '../kernels/gather.ts';
 import { layerNorm } from '../kernels/norm.ts';
@@ -136,7 +137,7 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
 export function layerOrders(layers: readonly MambaLayer[], { offsets, cells, shuffles }: PackedBags): Int32Array[][] {
   const found = new Map<ScanOrder, Int32Array>();
   const orderOf = (order: ScanOrder): Int32Array => {
-    if (!cells) throw new Error(`an order of the grid, ${order}, for rows without cells`);
+    if (!cells) throw noPlaces(order);
     let rows = found.get(order);
     if (!rows) found.set(order, (rows = orderWithinBags(order, cells, offsets)));
     return rows;
@@ -145,6 +146,11 @@ export function layerOrders(layers: readonly MambaLayer[], { offsets, cells, shu
     const shuffle = shuffles?.[i];
     return shuffle ? [...(orders.length > 1 ? orders : [null])].map(() => shuffle) : orders.map(orderOf);
   });
+}
+
+function noPlaces(order: ScanOrder): UserError {
+  const problem = `The model scans patches in the order ${order} of the slide's grid, and a bag does not say where its patches lie.`;
+  return new UserError('no-coords', problem, 'Extract the slides with coordinates, or leave the orders out.');
 }
 
 function orderWithinBags(order: ScanOrder, cells: Int32Array, offsets: readonly number[]): Int32Array {

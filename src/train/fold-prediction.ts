@@ -5,7 +5,7 @@ import type { MambaMil } from '../mil/mambamil.ts';
 import type { BagModel } from '../mil/model.ts';
 import { streamBag } from '../mil/stream.ts';
 import type { Target, Task } from './target.ts';
-import type { BagSource, TrainingBag } from './training-bag.ts';
+import { type BagSource, packedCells, type TrainingBag } from './training-bag.ts';
 
 export interface BagLogits {
   /** Of the cohort. */
@@ -37,7 +37,7 @@ export async function predictRows(
   };
   for (const row of rows) {
     const bag = await source.read(row);
-    if (bag.count > PACK_ROWS && 'layers' in model) {
+    if (bag.count > PACK_ROWS && 'layers' in model && !(model as MambaMil).config.orders) {
       const { features, count, dimension } = bag;
       const read = async (first: number, n: number) => features.subarray(first * dimension, (first + n) * dimension);
       const { logits } = await streamBag(model as MambaMil, device, { count, dimension, read });
@@ -62,7 +62,7 @@ async function packLogits(device: Device, model: BagModel, bags: readonly Traini
     bags.forEach((bag, i) => {
       device.write(features.storage, bag.features, offsets[i]! * dimension);
     });
-    const { logits } = model.forward(tape, { features, offsets });
+    const { logits } = model.forward(tape, { features, offsets, cells: packedCells(bags) });
     const values = [...(await device.read(logits))];
     const classes = values.length / bags.length;
     return bags.map((_, i) => values.slice(i * classes, (i + 1) * classes));

@@ -19,7 +19,7 @@ import { configOf, type Recipe } from './recipe.ts';
 import type { Fold } from './splits.ts';
 import { type FeatureScale, featureScale, forRawFeatures, standardisedSource } from './standardise.ts';
 import type { Target, Task } from './target.ts';
-import { augmented, type BagSource, cachedSource, type TrainingBag } from './training-bag.ts';
+import { augmented, type BagSource, cachedSource, packedCells, type TrainingBag } from './training-bag.ts';
 
 export interface FoldTask {
   readonly task: Task;
@@ -116,7 +116,7 @@ class FoldTraining {
     readonly job: FoldTask,
   ) {
     const { recipe, fold, targets, classes, task } = job;
-    const isMatrix = (name: string) => parameters.get(name).shape.length > 1 && !name.endsWith('_log');
+    const isMatrix = (name: string) => parameters.get(name).shape.length > 1 && !/_log(_\d+)?$/.test(name);
     const { lr, weightDecay, decay, maxNorm } = recipe;
     const rule = { lr, weightDecay, decay, maxNorm };
     this.#optimizer = new Adam(parameters, recipe.decays === 'all' ? rule : { ...rule, decays: isMatrix });
@@ -257,6 +257,7 @@ class FoldTraining {
       const output = model.forward(tape, {
         features: dropout(tape, input, recipe.featureDropout),
         offsets,
+        cells: packedCells(bags),
         ...shuffles,
       });
       const loss = this.#loss(tape, model, { features: input, offsets }, output, rows, share);

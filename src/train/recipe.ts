@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import type { Activation } from '../kernels/kernels.ts';
 import type { SegmentLength } from '../kernels/sequence.ts';
 import { modelKinds } from '../mil/create-model.ts';
+import type { BranchMerge } from '../mil/local-mamba-block.ts';
 import { blockTypes } from '../mil/mamba-block.ts';
 import type { ModelConfig, ModelType } from '../mil/model-card.ts';
 import { isScanOrder, type ScanOrder } from '../row-order.ts';
@@ -56,6 +57,13 @@ export interface Recipe {
   readonly layerShuffle: number;
   /** Row orders of which one is drawn each time that a bag is read in training; needs patch coordinates. */
   readonly rowOrders: readonly ScanOrder[];
+  /**
+   * Orders in which the layers scan the slide's grid, several of a layer being branches: a list for each layer, or one for all;
+   * empty: the rows as they are. Needs patch coordinates.
+   */
+  readonly scanOrders: readonly (readonly ScanOrder[])[];
+  /** How the branches are joined; `search` is trained to find out which orders a layer needs. */
+  readonly merge: BranchMerge;
   /** Longer bags are thinned to so many patches in training, anew each time; null: as many as memory holds. */
   readonly mostPatches: number | null;
   /** Features are centred and scaled by the training rows' mean and deviation; the saved model has that in its first layer. */
@@ -93,6 +101,8 @@ const lamina: Recipe = {
   patchDropout: 0,
   layerShuffle: 0,
   rowOrders: [],
+  scanOrders: [],
+  merge: 'scattn',
   mostPatches: null,
   standardise: true,
 };
@@ -174,6 +184,7 @@ const CHOICES: Readonly<Partial<Record<keyof Recipe, readonly unknown[]>>> = {
   cosine: ['none', 'epochs', 'steps'],
   balance: ['none', 'sampling', 'weights'],
   by: ['loss', 'auc', 'c-index'],
+  merge: ['scattn', 'search'],
 };
 const SHARES: readonly (keyof Recipe)[] = [
   'dropout',
@@ -206,9 +217,15 @@ function checkField(base: Recipe, field: string, value: unknown): void {
   if (name === 'rowOrders' && !(Array.isArray(value) && value.every((order) => isScanOrder(String(order))))) {
     throw wrong('Give a list such as ["row-major","window-4"].');
   }
+  if (name === 'scanOrders' && !(Array.isArray(value) && value.every((own) => Array.isArray(own) && own.length > 0))) {
+    throw wrong('Give lists such as [["window-4"]] or [["row-major","column-major"],["hilbert"]].');
+  }
+  if (name === 'scanOrders' && !(value as unknown[][]).flat().every((order) => isScanOrder(String(order)))) {
+    throw wrong('Take row-major, column-major, snake, hilbert, window-N, or one of these with -reversed.');
+  }
   if (NULLABLE.includes(name)) {
     if (value !== null && !(typeof value === 'number' && value > 0)) throw wrong('Give a number above 0, or null.');
-  } else if (!choices && name !== 'K' && name !== 'rowOrders' && typeof value !== typeof base[name]) {
+  } else if (!choices && name !== 'K' && !name.endsWith('Orders') && typeof value !== typeof base[name]) {
     throw wrong(`Give a ${typeof base[name]}.`);
   }
   if (typeof value === 'number' && !(value >= 0)) throw wrong('Give a number that is not negative.');
@@ -216,12 +233,39 @@ function checkField(base: Recipe, field: string, value: unknown): void {
 
 /** The model that a recipe makes for features of a width. */
 export function configOf(recipe: Recipe, input: number, classes: readonly string[]): ModelConfig {
-  const { model: type, width, attention, dropout, layers, state, K, flip, rate, activation } = recipe;
+  const {
+    model: type,
+    width,
+    attention,
+    dropout,
+    layers,
+    state,
+    K,
+    flip,
+    rate,
+    activation,
+    scanOrders,
+    merge,
+  } = recipe;
   const common = { input, width, attention, classes, dropout };
   if (!isBlock(type)) return { type, ...common };
   const local = type === 'lbmamba';
   const flips = local || type === 'mamba' ? flip : 'none';
-  return { type, ...common, layers, state, conv: 4, expand: 2, K: local ? K : 0, flip: flips, rate, activation };
+  const config = {
+    type,
+    ...common,
+    layers,
+    state,
+    conv: 4,
+    expand: 2,
+    K: local ? K : 0,
+    flip: flips,
+    rate,
+    activation,
+  };
+  if (scanOrders.length === 0) return config;
+  const orders = scanOrders.length === 1 ? Array.from({ length: layers }, () => scanOrders[0]!) : scanOrders;
+  return { ...config, orders, merge };
 }
 
 function isBlock(type: ModelType): type is (typeof blockTypes)[number] {

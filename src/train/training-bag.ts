@@ -95,3 +95,16 @@ export function rowsOf(bag: TrainingBag, rows: Int32Array): TrainingBag {
     cells: cells && Int32Array.from({ length: 2 * rows.length }, (_, i) => cells[2 * rows[i >> 1]! + (i & 1)]!),
   };
 }
+
+/** Cells of several bags one after another; null unless all say where their patches lie. */
+export function packedCells(bags: readonly TrainingBag[]): Int32Array | null {
+  if (bags.length === 1) return bags[0]!.cells;
+  if (bags.some(({ cells }) => cells === null)) return null;
+  const packed = new Int32Array(2 * bags.reduce((sum, { count }) => sum + count, 0));
+  let at = 0;
+  for (const { cells } of bags) {
+    packed.set(cells!, at);
+    at += cells!.length;
+  }
+  return packed;
+}
