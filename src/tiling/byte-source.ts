@@ -2,6 +2,7 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
 import { openHttpSource } from './http-source.ts';
+import { createReadAhead } from './read-ahead.ts';
 
 export interface ByteSource {
   /** Path or URL, for messages. */
@@ -38,6 +39,7 @@ export async function openByteSource(name: string): Promise<ByteSource> {
     await file.close();
     throw new UserError('empty-file', `${name} is empty (0 bytes).`, 'Copy the slide again from where it came from.');
   }
+  const read = createReadAhead((offset, count) => readExactly(file, offset, count, length), length);
   return {
     name,
     length,
@@ -46,17 +48,20 @@ export async function openByteSource(name: string): Promise<ByteSource> {
       if (!(offset >= 0 && count >= 0 && offset + count <= length)) {
         throw new RangeError(`bytes ${offset} to ${offset + count} lie outside the file, which has ${length}`);
       }
-      const bytes = new Uint8Array(count);
-      for (let done = 0; done < count; ) {
-        const { bytesRead } = await file.read(bytes, done, count - done, offset + done);
-        if (bytesRead === 0)
-          throw new RangeError(`the file ends at byte ${offset + done} and had ${length} when opened`);
-        done += bytesRead;
-      }
-      return bytes;
+      return read(offset, count);
     },
     close: () => file.close(),
   };
+}
+
+async function readExactly(file: FileHandle, offset: number, count: number, length: number) {
+  const bytes = new Uint8Array(count);
+  for (let done = 0; done < count; ) {
+    const { bytesRead } = await file.read(bytes, done, count - done, offset + done);
+    if (bytesRead === 0) throw new RangeError(`the file ends at byte ${offset + done} and had ${length} when opened`);
+    done += bytesRead;
+  }
+  return bytes;
 }
 
 function readableFileError(name: string, error: unknown): unknown {

@@ -17,6 +17,10 @@ export interface DecodeTask {
 }
 
 export type Task = DecodeTask | CutTask;
+
+/** What a thread is sent: tasks to do one after the other. Waking a thread costs as much as a small tile, so they travel together. */
+export type Order = readonly { readonly id: number; readonly task: Task }[];
+/** One per task of an order. */
 export type Answer = { id: number; data: ArrayBuffer | null } | { id: number; error: string };
 
 /** The threads themselves are missing, as opposed to a tile that cannot be decoded. */
@@ -32,19 +36,41 @@ interface Job {
 interface Thread {
   readonly worker: Worker;
   readonly jobs: Map<number, Job>;
+  /** Jobs of the next order. */
+  readonly next: number[];
+  /** The id of the task that the thread is at. */
+  readonly at: Int32Array;
+  /** What the watchdog last saw it at, and when it first did (milliseconds). */
+  seen: number;
+  since: number;
   watchdog: NodeJS.Timeout | undefined;
 }
 
-/** Two in a thread's hands (one to do, one to do next) and one being read from disk. */
-const jobsPerThread = 3;
+/** Whoever waits for room. */
+interface Waiting {
+  readonly share: number;
+  readonly enter: () => void;
+}
+
+/** Full shares in a thread's hands: one to do, one to do next, and one being read from disk. */
+const sharesPerThread = 3;
+/** A tile of 1024 x 512 or more is a full share; small ones count by their pixels, down to this. */
+const smallestShare = 1 / 8;
+const fullSharePixels = 1024 * 512;
+
+/** What a tile of so many pixels takes of a thread's room. */
+export function shareOf(pixels: number): number {
+  return Math.min(1, Math.max(smallestShare, pixels / fullSharePixels));
+}
+
 /** A tile takes milliseconds; what takes this long is a damaged one that the decoder cannot leave. */
 const stuckAfterMs = 4000;
 
 export class DecodePool {
   readonly size: number;
   readonly #threads: Thread[] = [];
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #waiting: Waiting[] = [];
+  #shares = 0;
   #nextId = 0;
   #closed = false;
 
@@ -56,23 +82,32 @@ export class DecodePool {
    * Does one task. `prepare` makes it, usually by reading bytes, and is called only when there is room:
    * however many callers wait, only a few tiles' bytes are in memory.
    *
+   * @param share see `shareOf`.
    * @returns the decoded buffer; null if the task had memory to write into, or if `prepare` gave null: nothing to do.
    * @throws what `prepare` throws, the decoder's reason, or the signal's.
    */
-  async run(prepare: () => Promise<Task | null> | Task | null, signal?: AbortSignal): Promise<ArrayBuffer | null> {
+  async run(
+    prepare: () => Promise<Task | null> | Task | null,
+    signal?: AbortSignal,
+    share = 1,
+  ): Promise<ArrayBuffer | null> {
     signal?.throwIfAborted();
-    if (this.#running >= this.size * jobsPerThread) await this.#room();
-    else this.#running++;
+    if (this.#waiting.length > 0 || !this.#hasRoom(share)) {
+      await new Promise<void>((enter) => this.#waiting.push({ share, enter }));
+    } else this.#shares += share;
     try {
       signal?.throwIfAborted();
       const task = await prepare();
       if (this.#closed) throw new PoolUnavailable('the decoder threads have been closed');
       return task === null ? null : await this.#post(task);
     } finally {
-      // The place goes straight to the one who waits longest, or becomes free.
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#running--;
+      this.#shares -= share;
+      // The room goes straight to those who wait longest.
+      for (let next = this.#waiting[0]; next && this.#hasRoom(next.share); next = this.#waiting[0]) {
+        this.#waiting.shift();
+        this.#shares += next.share;
+        next.enter();
+      }
     }
   }
 
@@ -82,8 +117,8 @@ export class DecodePool {
     await Promise.all(this.#threads.splice(0).map((thread) => this.#end(thread, 'the decoder threads were closed')));
   }
 
-  #room(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  #hasRoom(share: number): boolean {
+    return this.#shares + share <= this.size * sharesPerThread + 1e-9;
   }
 
   #post(task: Task): Promise<ArrayBuffer | null> {
@@ -104,52 +139,71 @@ export class DecodePool {
       thread.worker.ref();
       this.#watch(thread);
     }
-    thread.worker.postMessage({ id, task: job.task });
+    thread.next.push(id);
+    if (thread.next.length === 1) setImmediate(() => this.#send(thread));
+  }
+
+  /** What has come together in this turn of the event loop. */
+  #send(thread: Thread): void {
+    const order = thread.next.splice(0).flatMap((id) => {
+      const job = thread.jobs.get(id);
+      return job ? [{ id, task: job.task }] : [];
+    });
+    const handedOver = order.flatMap(({ task }) => (task.kind === 'cut' ? [task.memory] : []));
+    if (order.length > 0) thread.worker.postMessage(order satisfies Order, handedOver);
   }
 
   #start(): Thread {
     const script = built('./decode-worker.js', import.meta.url);
     if (!existsSync(script)) throw new PoolUnavailable(`${script.pathname} is missing: run npm run build`);
-    // geotiff throws when imported in a thread without workerData; no decoder imports it, and none should fail if one does.
-    const worker = new Worker(script, { workerData: {} });
-    const thread: Thread = { worker, jobs: new Map(), watchdog: undefined };
-    worker.on('message', (answer: Answer) => this.#finish(thread, answer));
+    const at = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(script, { workerData: { at } });
+    const thread: Thread = { worker, jobs: new Map(), next: [], at, seen: -1, since: 0, watchdog: undefined };
+    worker.on('message', (answers: readonly Answer[]) => this.#finish(thread, answers));
     worker.on('error', (error) => this.#replace(thread, `the decoder thread ended: ${error.message}`));
     worker.unref();
     this.#threads.push(thread);
     return thread;
   }
 
-  #finish(thread: Thread, answer: Answer): void {
-    const job = thread.jobs.get(answer.id);
-    thread.jobs.delete(answer.id);
-    if (thread.jobs.size === 0) thread.worker.unref();
-    this.#watch(thread);
-    if ('error' in answer) job?.reject(new Error(answer.error));
-    else job?.resolve(answer.data);
+  #finish(thread: Thread, answers: readonly Answer[]): void {
+    for (const answer of answers) {
+      const job = thread.jobs.get(answer.id);
+      thread.jobs.delete(answer.id);
+      if ('error' in answer) job?.reject(new Error(answer.error));
+      else job?.resolve(answer.data);
+    }
+    if (thread.jobs.size > 0) return;
+    thread.worker.unref();
+    clearInterval(thread.watchdog);
   }
 
-  /** Times the oldest job of a thread. */
+  /** Looks now and then whether a thread has been at one task for too long. */
   #watch(thread: Thread): void {
-    clearTimeout(thread.watchdog);
-    if (thread.jobs.size === 0) return;
-    thread.watchdog = setTimeout(() => this.#replace(thread, 'the decoder did not come to an end'), stuckAfterMs);
+    thread.since = performance.now();
+    thread.watchdog = setInterval(() => {
+      const at = Atomics.load(thread.at, 0);
+      const now = performance.now();
+      if (at !== thread.seen) [thread.seen, thread.since] = [at, now];
+      else if (now - thread.since > stuckAfterMs) this.#replace(thread, 'the decoder did not come to an end');
+    }, stuckAfterMs / 8);
   }
 
-  /** Gives up the oldest job of a thread that hangs or died, and its other jobs to another thread. */
+  /** Gives up the job that a thread hangs at or died of, and its other jobs to another thread. */
   #replace(thread: Thread, reason: string): void {
-    const at = this.#threads.indexOf(thread);
-    if (at < 0) return;
-    this.#threads.splice(at, 1);
-    const [oldest, ...others] = thread.jobs.values();
+    const place = this.#threads.indexOf(thread);
+    if (place < 0) return;
+    this.#threads.splice(place, 1);
+    const jobs = [...thread.jobs.values()];
+    const lost = thread.jobs.get(Atomics.load(thread.at, 0)) ?? jobs[0];
     thread.jobs.clear();
-    oldest?.reject(new Error(reason));
-    for (const job of others) this.#give(this.#leastBusy(), job);
+    lost?.reject(new Error(reason));
+    for (const job of jobs) if (job !== lost) this.#give(this.#leastBusy(), job);
     void this.#end(thread, reason);
   }
 
   async #end(thread: Thread, reason: string): Promise<void> {
-    clearTimeout(thread.watchdog);
+    clearInterval(thread.watchdog);
     for (const job of thread.jobs.values()) job.reject(new PoolUnavailable(reason));
     thread.jobs.clear();
     await thread.worker.terminate();

@@ -1,26 +1,32 @@
-/** A decoder thread: one task at a time, answers in order. See decode-pool.ts for the other end. */
-import { parentPort } from 'node:worker_threads';
+/** A decoder thread: one task at a time, in order; the answers to an order go back together. See decode-pool.ts for the other end. */
+import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf } from '../errors.ts';
 import { decodeTile } from './decode.ts';
-import type { Answer, Task } from './decode-pool.ts';
+import type { Answer, Order, Task } from './decode-pool.ts';
 import { cutPatches } from './resample.ts';
 
 const port = parentPort!;
+const { at } = workerData as { at: Int32Array };
 let last: Promise<void> = Promise.resolve();
 
-port.on('message', ({ id, task }: { id: number; task: Task }) => {
-  last = last.then(() => answer(id, task));
+port.on('message', (order: Order) => {
+  last = last.then(() => fill(order));
 });
 
-async function answer(id: number, task: Task): Promise<void> {
-  try {
-    const data = await perform(task);
-    const message: Answer = { id, data };
-    port.postMessage(message, data instanceof ArrayBuffer ? [data] : []);
-  } catch (error) {
-    const message: Answer = { id, error: messageOf(error) };
-    port.postMessage(message);
+async function fill(order: Order): Promise<void> {
+  const answers: Answer[] = [];
+  const buffers: ArrayBuffer[] = [];
+  for (const { id, task } of order) {
+    Atomics.store(at, 0, id);
+    try {
+      const data = await perform(task);
+      if (data) buffers.push(data);
+      answers.push({ id, data });
+    } catch (error) {
+      answers.push({ id, error: messageOf(error) });
+    }
   }
+  port.postMessage(answers, buffers);
 }
 
 async function perform(task: Task): Promise<ArrayBuffer | null> {

@@ -1,7 +1,7 @@
 /** The whole slide as one small picture, every pixel the mean of the area it covers. Tiles stream through; only the sums are kept. */
 import { UserError } from '../errors.ts';
 import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
-import type { RgbImage, Slide } from './slide.ts';
+import type { RgbImage, Slide, TileOptions } from './slide.ts';
 
 export interface Overview extends RgbImage {
   /** Level-0 pixels across one pixel of the picture, >= 1; the last column and row may hang over the slide's edge. */
@@ -12,7 +12,9 @@ export interface Overview extends RgbImage {
 export const maxOverviewPixels = 16 * 1024 * 1024;
 
 /** Tiles asked for before the first of them has come; more than the decoders take at a time. */
-const tilesAtOnce = 128;
+const tilesAtOnce = 96;
+/** Larger tiles are strips of a picture, of which few are read. */
+const reusedBytes = 1024 * 1024;
 
 /** Reads the coarsest level that is fine enough. What the slide does not have is white. */
 export async function readOverview(slide: Slide, level0PerPixel: number, signal?: AbortSignal): Promise<Overview> {
@@ -30,11 +32,13 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
   const source = reducedLevel(slide, scale);
   const sums = new AreaSums(width, height, scale * source.scaleX, scale * source.scaleY);
   let next = 0;
+  const tileBytes = source.tileWidth * source.tileHeight * 3;
   const readTiles = async () => {
+    const into = tileBytes <= reusedBytes ? new SharedArrayBuffer(tileBytes) : undefined;
     while (next < source.columns * source.rows) {
       const index = next++;
       const [column, row] = [index % source.columns, Math.floor(index / source.columns)];
-      const tile = await readTileOrNull(slide, source, column, row, signal);
+      const tile = await readTileOrNull(slide, source, column, row, { signal, into });
       if (tile) sums.add(tile, column * source.tileWidth, row * source.tileHeight);
     }
   };
@@ -48,10 +52,10 @@ async function readTileOrNull(
   { level, reduce }: ReducedLevel,
   column: number,
   row: number,
-  signal?: AbortSignal,
+  options: TileOptions,
 ): Promise<RgbImage | null> {
   try {
-    return await slide.readTileRgb(level, column, row, { signal, reduce });
+    return await slide.readTileRgb(level, column, row, { ...options, reduce });
   } catch (error) {
     if (error instanceof UserError && error.code === 'unreadable-tile') return null;
     throw error;

@@ -29,6 +29,11 @@ export interface PatchStreamBatch<Pixels = Uint8Array> {
   /** Index in the grid of the first patch; the others follow in order. */
   readonly first: number;
   readonly holes: readonly PatchHole[];
+  /**
+   * Gives the memory of `pixels` to a later batch; nobody may look at them any more. Whoever does not call it keeps them, and pays for
+   * fresh memory, which takes longer than cutting the patches.
+   */
+  release(): void;
 }
 
 export interface PatchStreamOptions {
@@ -52,8 +57,9 @@ export async function* patches(
   grid: PatchGrid,
   options: PatchStreamOptions = {},
 ): AsyncGenerator<PatchStreamBatch, void, void> {
-  for await (const batch of stream(slide, grid, null, options))
-    yield { ...batch, pixels: new Uint8Array(batch.pixels) };
+  for await (const { pixels, ...batch } of stream(slide, grid, null, options)) {
+    yield { ...batch, pixels: new Uint8Array(pixels, 0, batch.count * batch.size ** 2 * 3) };
+  }
 }
 
 /** As `patches`, ready for a network: floats, channel by channel, less their mean and over their deviation. */
@@ -63,8 +69,9 @@ export async function* normalisedPatches(
   normalise: Normalisation,
   options: PatchStreamOptions = {},
 ): AsyncGenerator<PatchStreamBatch<Float32Array>, void, void> {
-  for await (const batch of stream(slide, grid, normalise, options))
-    yield { ...batch, pixels: new Float32Array(batch.pixels) };
+  for await (const { pixels, ...batch } of stream(slide, grid, normalise, options)) {
+    yield { ...batch, pixels: new Float32Array(pixels, 0, batch.count * batch.size ** 2 * 3) };
+  }
 }
 
 async function* stream(
@@ -76,7 +83,7 @@ async function* stream(
   const { batchSize = 64 } = options;
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
-  const cutter = new PatchCutter(slide, grid, normalise, signal);
+  const cutter = new PatchCutter(slide, grid, normalise, signal, Math.min(batchSize, grid.count));
   const ahead: Promise<PatchStreamBatch<ArrayBuffer>>[] = [];
   try {
     for (let next = 0; next < grid.count || ahead.length > 0; ) {
@@ -105,7 +112,9 @@ interface Tile {
 type TileContent = PlacedTile | 'empty' | 'bad';
 
 interface Piece {
+  /** Memory of a batch, the piece at its front. */
   readonly pixels: ArrayBuffer;
+  readonly count: number;
   readonly holes: readonly PatchHole[];
 }
 
@@ -120,11 +129,14 @@ class PatchCutter {
   /** Those that are being read or kept. */
   readonly #tiles = new Map<number, Tile>();
   readonly #freeTiles: SharedArrayBuffer[] = [];
+  readonly #freeBatches: ArrayBuffer[] = [];
+  readonly #batchBytes: number;
   readonly #waiting: (() => void)[] = [];
   #tilesHeld = 0;
   #patchesBegun = 0;
 
-  constructor(slide: Slide, grid: PatchGrid, normalise: Normalisation | null, signal: AbortSignal) {
+  constructor(slide: Slide, grid: PatchGrid, normalise: Normalisation | null, signal: AbortSignal, batchSize: number) {
+    this.#batchBytes = batchSize * grid.patchPx ** 2 * 3 * (normalise ? 4 : 1);
     this.#slide = slide;
     this.#grid = grid;
     this.#normalise = normalise;
@@ -154,8 +166,24 @@ class PatchCutter {
     }
     cutBegun();
     const cut = await Promise.all(pieces);
-    const pixels = cut.length === 1 ? cut[0]!.pixels : joined(cut.map((piece) => piece.pixels));
-    return { pixels, count, size: this.#grid.patchPx, first, holes: cut.flatMap(({ holes }) => holes) };
+    const pixels = cut.length === 1 ? cut[0]!.pixels : this.#join(cut);
+    const release = () => {
+      if (pixels.byteLength === this.#batchBytes) this.#freeBatches.push(pixels);
+    };
+    return { pixels, count, size: this.#grid.patchPx, first, holes: cut.flatMap(({ holes }) => holes), release };
+  }
+
+  #join(pieces: readonly Piece[]): ArrayBuffer {
+    const { patchPx } = this.#grid;
+    const patchBytes = patchPx ** 2 * 3 * (this.#normalise ? 4 : 1);
+    const whole = new Uint8Array(this.#batchBytes);
+    let at = 0;
+    for (const { pixels, count } of pieces) {
+      whole.set(new Uint8Array(pixels, 0, count * patchBytes), at);
+      at += count * patchBytes;
+      this.#freeBatches.push(pixels);
+    }
+    return whole.buffer;
   }
 
   /** Cuts patches when their tiles are there, and lets go of those. */
@@ -167,10 +195,11 @@ class PatchCutter {
         cuts: read.map(({ rectangle, tiles }) => ({ rectangle, tiles })),
         size: this.#grid.patchPx,
         normalise: this.#normalise,
+        memory: this.#freeBatches.pop() ?? new ArrayBuffer(this.#batchBytes),
       };
       const pixels = await sharedDecodePool().run(() => task, this.#signal);
       const holes = read.map(({ missing }, i) => ({ patch: patches[i]!, missing }));
-      return { pixels: pixels!, holes: holes.filter(({ missing }) => missing > 0) };
+      return { pixels: pixels!, count: patches.length, holes: holes.filter(({ missing }) => missing > 0) };
     } finally {
       for (const patch of patches) this.#release(this.#square(patch));
     }
@@ -296,13 +325,3 @@ interface TilesUnder {
 
 /** Rounding that is not taken for a sliver of the next tile, in pixels. */
 const edge = 1e-3;
-
-function joined(pieces: readonly ArrayBuffer[]): ArrayBuffer {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(new Uint8Array(piece), at);
-    at += piece.byteLength;
-  }
-  return whole.buffer;
-}

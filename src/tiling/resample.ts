@@ -32,16 +32,16 @@ export interface CutTask {
   readonly size: number;
   /** Null: bytes, RGB after RGB. Else normalised floats, plane after plane. */
   readonly normalise: Normalisation | null;
+  /** Where they go, one patch after the other; it is handed over, and handed back. */
+  readonly memory: ArrayBuffer;
 }
 
-/** One patch after the other. */
-export function cutPatches({ cuts, size, normalise }: CutTask): ArrayBuffer {
+export function cutPatches({ cuts, size, normalise, memory }: CutTask): ArrayBuffer {
   const bytes = size * size * 3 * (normalise ? 4 : 1);
-  const patches = new ArrayBuffer(bytes * cuts.length);
   cuts.forEach(({ rectangle, tiles }, i) => {
-    cutPatch(rectangle, tiles, size, normalise, new Uint8Array(patches, i * bytes, bytes));
+    cutPatch(rectangle, tiles, size, normalise, new Uint8Array(memory, i * bytes, bytes));
   });
-  return patches;
+  return memory;
 }
 
 function cutPatch(

@@ -38,7 +38,7 @@ export interface RgbImage {
 export interface TileOptions {
   readonly signal?: AbortSignal | undefined;
   /** Shared memory of at least width x height x 3 bytes to decode into; `data` is then a view of it. */
-  readonly into?: SharedArrayBuffer;
+  readonly into?: SharedArrayBuffer | undefined;
   /**
    * 1, 2, 4 or 8: every pixel of the answer is the mean of so many each way, fewer at the tile's right and lower end. Where the
    * codec can, it is decoded at that size at once.

@@ -1,7 +1,7 @@
 /** A slide out of grids of stored tiles: the half of every format that is the same for all. */
 import { messageOf, UserError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
-import { type DecodePool, PoolUnavailable, sharedDecodePool } from './decode-pool.ts';
+import { type DecodePool, type DecodeTask, PoolUnavailable, sharedDecodePool, shareOf } from './decode-pool.ts';
 import type { BadTile, Raster, RgbImage, Scale, Slide, SlideLevel, TileOptions } from './slide.ts';
 import { shiftRaster } from './subpixel.ts';
 import type { TileGrid } from './tile-grid.ts';
@@ -155,7 +155,7 @@ async function decodeGridTile(
   const width = Math.min(grid.tileWidth, grid.width - column * grid.tileWidth);
   const height = Math.min(grid.tileHeight, grid.height - row * grid.tileHeight);
   let empty = false;
-  const data = await pool.run(async () => {
+  const prepare = async (): Promise<DecodeTask | null> => {
     const bytes = await grid.read(column, row, signal);
     empty = bytes === null;
     const { encoding, overlap = 0 } = grid;
@@ -163,7 +163,8 @@ async function decodeGridTile(
     const top = row > 0 ? overlap : 0;
     const window = { width, height, left, top, reduce };
     return bytes && { kind: 'decode', bytes, encoding, window, into: into ?? null };
-  }, signal);
+  };
+  const data = await pool.run(prepare, signal, shareOf(width * height));
   if (empty) return null;
   const [columns, rows] = [Math.ceil(width / reduce), Math.ceil(height / reduce)];
   return { width: columns, height: rows, data: new Uint8Array(data ?? into!, 0, columns * rows * 3) };

@@ -1,0 +1,129 @@
+/** Our own JPEG decoder against libvips (libjpeg-turbo by another road), and reduced tiles against means of whole ones. */
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
+import sharp, { type JpegOptions } from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { createRandom } from '../../src/random.ts';
+import { decodeTile, type TileWindow } from '../../src/tiling/decode.ts';
+import { jpegSize } from '../../src/tiling/jpeg-stream.ts';
+import { resampleArea } from '../../src/tiling/resample.ts';
+import type { RgbImage } from '../../src/tiling/slide.ts';
+import { tileLoops } from '../../src/tiling/wasm/open.ts';
+import { createPicture, meanDifference } from './pictures.ts';
+
+/** Hard edges in full colour: every path of the transform, and values that must be clamped. */
+function createStripes(width: number, height: number): RgbImage {
+  const random = createRandom(4);
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0; i < data.length; i++) data[i] = random() < 0.5 ? 0 : 255;
+  return { width, height, data };
+}
+
+function jpegOf({ data, width, height }: RgbImage, options: JpegOptions): Promise<Buffer> {
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .jpeg(options)
+    .toBuffer();
+}
+
+/** What libjpeg-turbo itself makes of it. */
+async function byLibjpeg(bytes: Uint8Array): Promise<Uint8Array> {
+  const file = createRequire(import.meta.url).resolve('@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm');
+  const module = await createJpegTurbo({ wasmBinary: await readFile(file), print() {}, printErr() {} });
+  const decoder = new module.JPEGDecoder();
+  decoder.getEncodedBuffer(bytes.length).set(bytes);
+  decoder.decode();
+  return Uint8Array.from(decoder.getDecodedBuffer());
+}
+
+/** By our decoder alone; null if it leaves the picture to libjpeg-turbo. */
+function byUs(bytes: Uint8Array): Uint8Array | null {
+  const loops = tileLoops();
+  const at = loops.take(bytes.length);
+  new Uint8Array(loops.memory.buffer).set(bytes, at);
+  if (!loops.decodeJpeg(at, bytes.length, 1)) return null;
+  const size = loops.pixelsWidth.value * loops.pixelsHeight.value * loops.pixelsSamples.value;
+  return new Uint8Array(loops.memory.buffer, loops.pixels.value, size).slice();
+}
+
+async function decode(bytes: Uint8Array, window: TileWindow): Promise<Uint8Array> {
+  const { width, height } = jpegSize(bytes);
+  const { reduce = 1 } = window;
+  const target = new Uint8Array(Math.ceil(window.width / reduce) * Math.ceil(window.height / reduce) * 3);
+  const encoding = { codec: 'jpeg', width, height, colour: 'rgb', samples: 3, differenced: false } as const;
+  await decodeTile(bytes, encoding, window, target);
+  return target;
+}
+
+const sizes = [
+  [256, 256],
+  [240, 200],
+  [37, 53],
+  [17, 9],
+  [8, 1],
+] as const;
+
+describe('baseline JPEG', () => {
+  for (const chroma of ['4:4:4', '4:2:0'] as const) {
+    it.each(sizes)(`${chroma}, %i x %i: the pixels of libjpeg-turbo, each of them`, async (width, height) => {
+      for (const picture of [createPicture(width, height), createStripes(width, height)]) {
+        for (const quality of [20, 80, 100]) {
+          const bytes = await jpegOf(picture, { quality, chromaSubsampling: chroma });
+          expect(Buffer.compare(byUs(bytes)!, await byLibjpeg(bytes))).toBe(0);
+        }
+      }
+    });
+  }
+
+  it('grey, with tables of its own', async () => {
+    const { data, width, height } = createPicture(101, 67);
+    const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
+      .toColourspace('b-w')
+      .jpeg({ optimiseCoding: true })
+      .toBuffer();
+    expect(byUs(bytes)).toHaveLength(101 * 67);
+    expect(Buffer.compare(byUs(bytes)!, await byLibjpeg(bytes))).toBe(0);
+  });
+
+  it('progressive is left to libjpeg-turbo, and so is what is cut short', async () => {
+    const picture = createPicture(64, 64);
+    const progressive = await jpegOf(picture, { progressive: true });
+    expect(byUs(progressive)).toBeNull();
+    expect(meanDifference(await decode(progressive, { width: 64, height: 64 }), picture.data)).toBeLessThan(10);
+    const whole = await jpegOf(picture, { quality: 90 });
+    for (const share of [0.3, 0.6, 0.9]) expect(byUs(whole.subarray(0, whole.length * share))).toBeNull();
+  });
+});
+
+describe('a tile reduced', () => {
+  const picture = createPicture(240, 160, 7);
+
+  it.each([
+    ['4:2:0', 2],
+    ['4:2:0', 4],
+    ['4:2:0', 8],
+    ['4:4:4', 2],
+    ['4:4:4', 4],
+    ['4:4:4', 8],
+  ] as const)('of JPEG %s by %i is the means of its pixels', async (chromaSubsampling, reduce) => {
+    const bytes = await jpegOf(picture, { quality: 85, chromaSubsampling });
+    const whole = await byLibjpeg(bytes);
+    const expected = new Uint8Array((240 / reduce) * (160 / reduce) * 3);
+    const rectangle = { x: 0, y: 0, width: 240, height: 160 };
+    resampleArea(whole, 240, 160, rectangle, expected, 240 / reduce, 160 / reduce);
+    const found = await decode(bytes, { width: 240, height: 160, reduce });
+    expect(meanDifference(found, expected)).toBeLessThan(0.7);
+    expect(found.every((value, i) => Math.abs(value - expected[i]!) <= 8)).toBe(true);
+  });
+
+  it('has means of what there is at an edge that does not divide', async () => {
+    const bytes = await jpegOf(picture, { quality: 85 });
+    const whole = await byLibjpeg(bytes);
+    const found = await decode(bytes, { left: 1, top: 2, width: 101, height: 83, reduce: 4 });
+    // The last pixel: column 100 alone, rows 80 to 82.
+    for (let c = 0; c < 3; c++) {
+      const mean = [80, 81, 82].reduce((sum, y) => sum + whole[((y + 2) * 240 + 101) * 3 + c]!, 0) / 3;
+      expect(Math.abs(found.at(c - 3)! - mean)).toBeLessThanOrEqual(0.51);
+    }
+  });
+});
