@@ -99,7 +99,6 @@ export function addPatchOptions(command: Command): Command {
   add('--max-bad-fraction <share>', 'leave out patches with more unreadable', parseShare, noLimits.maxBadFraction);
   add('--mask <path>', 'GeoJSON of the tissue, or a folder of <slide>.geojson (default: found)');
   add('--roi <path>', 'GeoJSON of what of the tissue is wanted, likewise');
-  command.option('--dry-run', 'only say how many patches, minutes and bytes it would be, from a sample of each slide');
   return command;
 }
 
@@ -161,6 +160,7 @@ export interface BatchFlags {
 
 export function addBatchOptions(command: Command): Command {
   return command
+    .option('--dry-run', 'only say how many patches, minutes and bytes it would be, from a sample of each slide')
     .addOption(
       new Option('--retry <n>', 'try slides that failed so often again, after the others')
         .argParser(parseWhole)
@@ -181,6 +181,15 @@ function shard(text: string): Shard {
   const found = parseShard(text);
   if (!found) throw new InvalidArgumentError('It must be a part and the number of parts, such as 1/8 to 8/8.');
   return found;
+}
+
+export interface QueueFlags {
+  readonly queue: string;
+}
+
+export function addQueueOption(command: Command): Command {
+  const option = new Option('--queue <url>', 'the Redis that keeps the queue').env('LAMINA_QUEUE');
+  return command.addOption(option.makeOptionMandatory());
 }
 
 export interface DeviceFlags {

@@ -49,9 +49,10 @@ export function openBatchWorker(file: URL, name: string): BatchWorker {
     async ask<T>(question: unknown, signal?: AbortSignal) {
       signal?.throwIfAborted();
       if (ended) throw ended;
+      // First, for a question that cannot be sent has no answer to wait for.
+      worker.postMessage(question);
       const answer = new Promise<unknown>((resolve, reject) => waiting.push({ resolve, reject }));
       worker.ref();
-      worker.postMessage(question);
       return (await abortable(answer, signal)) as T;
     },
     async close() {

@@ -140,10 +140,19 @@ class Batch {
   }
 }
 
-function runResult(
+/** `run.json` */
+export function runResult(
   inputs: readonly SlideInput[],
   { encoder, predictor }: Line,
-  { out, mpp, tiling, batchSize, dtype, keepBags, asked }: Omit<BatchOptions, 'signal' | 'onEvent'>,
+  {
+    out,
+    mpp,
+    tiling,
+    batchSize,
+    dtype,
+    keepBags,
+    asked,
+  }: Omit<BatchOptions, 'signal' | 'onEvent' | 'retries' | 'failFast'>,
   times: Pick<RunResult, 'startedAt' | 'finishedAt' | 'timings'>,
 ): RunResult {
   const settings = { out, mpp, ...tiling, batchSize, dtype, keepBags, encoder: encoder?.id ?? null };

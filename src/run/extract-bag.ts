@@ -34,6 +34,7 @@ export async function extractBag(
 ): Promise<void> {
   for await (const { batch, features } of encoded(encoder, batches, signal)) {
     const rows = sieve.rows(batch);
+    batch.release();
     await sink.append(
       pickRows(features, encoder.dimension, rows),
       pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
@@ -51,7 +52,8 @@ async function* encoded(
   const underway: Promise<EncodedBatch>[] = [];
   try {
     for await (const batch of batches) {
-      const work = encoder.encode(batch, signal).then((features) => ({ batch, features }));
+      const { pixels, count, size } = batch;
+      const work = encoder.encode({ pixels, count, size }, signal).then((features) => ({ batch, features }));
       // It is awaited later; until then its failure is not an unhandled one.
       work.catch(() => {});
       underway.push(work);
