@@ -81,6 +81,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // Drawings without a browser: Plot on a document of happy-dom.
   '@observablehq/plot': ['src/report/charts.ts'],
   // Bags, and the table of patches that `tile` writes, which is no bag.
+  '@libsql/client': ['src/viewer/database.ts'],
   'apache-arrow': ['src/features/store.ts', 'src/run/patch-table.ts'],
   bullmq: ['src/run/queue.ts'],
   commander: ['src/cli/'],
@@ -96,7 +97,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'onnxruntime-node': ['src/features/encoders/', 'src/kernels/wasm/'],
   openseadragon: ['src/viewer/web/'],
   // The toolbox for picture files, wherever one is read or written.
-  sharp: ['src/tiling/', 'src/viewer/picture.ts', 'src/run/', 'datasets/synthetic/'],
+  sharp: ['src/tiling/', 'src/viewer/picture.ts', 'src/viewer/iiif.ts', 'src/run/', 'datasets/synthetic/'],
   webgpu: ['src/kernels/webgpu/'],
   yaml: ['src/cli/config-file.ts'],
   zstddec: ['src/tiling/'],

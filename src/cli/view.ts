@@ -11,6 +11,7 @@ interface Flags {
   readonly port: number;
   readonly host: string;
   readonly accounts?: string;
+  readonly database?: string;
   readonly showLabels?: boolean;
   readonly json?: boolean;
   readonly verbose?: boolean;
@@ -28,6 +29,11 @@ export function configure(command: Command): void {
     .addOption(
       new Option('--accounts <file>', 'users with passwords, made by `lamina user add`').env('LAMINA_ACCOUNTS'),
     )
+    .addOption(
+      new Option('--database <url>', 'where reviews are kept: file:PATH or a libSQL server (default: in the run)').env(
+        'LAMINA_DATABASE',
+      ),
+    )
     .option('--show-labels', 'show label and macro images, which may bear names')
     .option('--json', 'print the address as one JSON object')
     .addHelpText(
@@ -40,6 +46,7 @@ export function configure(command: Command): void {
       const server = await serveViewer(run, {
         ...flags,
         token: process.env.LAMINA_VIEWER_TOKEN,
+        databaseToken: process.env.LAMINA_DATABASE_TOKEN,
         onProblem: ({ route, status, code, message }) => {
           if (verbose || status >= 500) process.stderr.write(`${route} ${status} ${verbose ? message : code}\n`);
         },

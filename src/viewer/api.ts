@@ -11,6 +11,14 @@
  *     GET /api/slides/:id/thumbnail.jpg
  *     GET /api/slides/:id/heatmap.png                     the picture the run drew
  *     GET /api/slides/:id/associated/:name                a small picture out of the slide file, JPEG
+ *     GET, POST /api/reviews                              ReviewView[]; POST ReviewSetup makes one
+ *     GET /api/reviews/:review/queue?reader=              QueueView
+ *     GET /api/reviews/:review/slides/:id                 SlideView without what the reader may not see
+ *     POST /api/reviews/:review/verdicts                  VerdictEntry -> Verdict, which is then on the disk
+ *     GET /api/reviews/:review/summary                    ReviewSummary
+ *     GET /api/reviews/:review/export.csv, .json, .geojson
+ *     GET, POST, DELETE /api/slides/:id/annotations       GeoJSON features in level-0 px
+ *     GET /api/audit                                      the log of all changes
  *
  * Anything that goes wrong is answered with a `Problem`. Coordinates are level-0 pixels.
  */
@@ -120,6 +128,112 @@ export interface SlideFacts {
   readonly patchLevel0Px: number;
   readonly patchMpp: number | null;
   readonly unreadableTiles: number;
+}
+
+/** What travels with an annotation: QuPath's own properties, and ours under one name. */
+export interface AnnotationProperties {
+  readonly objectType: 'annotation';
+  readonly classification?: { readonly name: string; readonly color: readonly [number, number, number] };
+  readonly name?: string;
+  /** QuPath shows it as the description. */
+  readonly metadata?: { readonly ANNOTATION_DESCRIPTION?: string };
+  readonly lamina?: { readonly tool: string; readonly author: string };
+}
+
+/** What a reader thinks of the model's prediction. */
+export type Opinion = 'agree' | 'disagree' | 'unsure';
+
+/** A review to be made. */
+export interface ReviewSetup {
+  readonly name: string;
+  readonly readers: readonly string[];
+  /** Ids; every reader gets all of them, in an order of their own. */
+  readonly slides: readonly string[];
+  /** Of the orders. */
+  readonly seed: number;
+  /** Hides prediction, probabilities and heatmaps, or the true class, until the reader has decided. */
+  readonly blindModel: boolean;
+  readonly blindLabel: boolean;
+}
+
+export interface ReaderProgress {
+  readonly name: string;
+  readonly slides: number;
+  readonly done: number;
+  readonly medianSeconds: number | null;
+  readonly opinions: Readonly<Record<Opinion, number>>;
+}
+
+export interface ReviewView {
+  readonly id: string;
+  readonly name: string;
+  readonly seed: number;
+  readonly blindModel: boolean;
+  readonly blindLabel: boolean;
+  readonly createdAt: string;
+  readonly readers: readonly ReaderProgress[];
+}
+
+/** A verdict as the page sends it. */
+export interface VerdictEntry {
+  /** Made by the page, so that a verdict sent twice is stored once. */
+  readonly id: string;
+  readonly reader: string;
+  readonly slide: string;
+  /** Null when blinded to the model: then `label` is what the reader sees. */
+  readonly opinion: Opinion | null;
+  /** Whether the heatmap points at the right region. */
+  readonly region?: 'right' | 'wrong' | null;
+  /** The class that the reader thinks right. */
+  readonly label?: string | null;
+  readonly note?: string;
+  /** Time spent looking, without the time that the page was hidden. */
+  readonly seconds: number;
+}
+
+export interface Verdict {
+  readonly id: string;
+  readonly review: string;
+  readonly reader: string;
+  readonly slide: string;
+  readonly opinion: Opinion;
+  readonly region: 'right' | 'wrong' | null;
+  /** The class that the reader stands for; `not X` when only that is known; null when unsure. */
+  readonly label: string | null;
+  readonly note: string;
+  readonly seconds: number;
+  readonly at: string;
+}
+
+export interface QueueView {
+  readonly review: Omit<ReviewView, 'readers'>;
+  readonly reader: string;
+  readonly items: readonly { readonly slide: string; readonly verdict: Verdict | null }[];
+  /** Place of the first slide without a verdict; null when all have one. */
+  readonly next: number | null;
+}
+
+export interface PairAgreement {
+  readonly readers: readonly [string, string];
+  /** Slides that both have read. */
+  readonly slides: number;
+  /** Cohen's; null when it is not defined. */
+  readonly kappa: number | null;
+}
+
+export interface Disagreement {
+  readonly slide: string;
+  readonly prediction: string | null;
+  readonly label: string | null;
+  readonly said: readonly { readonly reader: string; readonly said: string; readonly note: string }[];
+}
+
+export interface ReviewSummary {
+  readonly review: ReviewView;
+  readonly pairs: readonly PairAgreement[];
+  /** Over the slides that all readers have read. */
+  readonly fleiss: { readonly slides: number; readonly kappa: number | null };
+  readonly disagreements: readonly Disagreement[];
 }
 
 /** The address of a slide's resource, relative to the page. */

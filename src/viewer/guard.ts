@@ -25,7 +25,7 @@ export function isLoopback(host: string): boolean {
 }
 
 /** Why a request is refused, null when it is welcome. */
-export function refusal(request: Request, names: ReadonlySet<string>): string | null {
+export function refusal(request: Request, names: ReadonlySet<string> = new Set(LOOPBACK)): string | null {
   const url = new URL(request.url);
   const host = request.headers.get('host');
   if (!names.has(url.hostname) || (host !== null && host.toLowerCase() !== url.host)) {

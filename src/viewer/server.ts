@@ -6,7 +6,7 @@
  */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { dirname, resolve, sep } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { compress } from 'hono/compress';
@@ -19,8 +19,11 @@ import { isLoopback, ownNames, SECURITY_HEADERS } from './guard.ts';
 import { readPageFiles } from './page-files.ts';
 import { Pictures } from './pictures.ts';
 import { ASK, bytesResponse, problemResponse, type ViewerEnv } from './responses.ts';
+import { Reviews } from './review.ts';
+import { addReviewRoutes } from './review-routes.ts';
 import { type RunRecord, readRunFolder } from './run-folder.ts';
-import { addSlideRoutes } from './slide-routes.ts';
+import { addSlideRoutes, slideView } from './slide-routes.ts';
+import { Storage } from './storage.ts';
 import { addTileRoutes } from './tile-routes.ts';
 
 export interface ViewerOptions {
@@ -32,6 +35,9 @@ export interface ViewerOptions {
   readonly token?: string;
   /** Shows label and macro images, which may bear names. */
   readonly showLabels?: boolean;
+  /** Where reviews and annotations are kept: `file:PATH` or a libSQL server; `review.db` in the run folder unless given. */
+  readonly database?: string;
+  readonly databaseToken?: string;
   /** Told of every request that failed, by its route: no names of slides, no paths. */
   readonly onProblem?: (problem: { route: string; status: number; code: string; message: string }) => void;
 }
@@ -68,6 +74,7 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   const { host = '127.0.0.1', showLabels = false, onProblem } = options;
   const access = await accessOf(options);
   const pictures = new Pictures();
+  const storage = new Storage(options.database ?? `file:${join(resolve(runDir), 'review.db')}`, options.databaseToken);
   const pageFiles = await readPageFiles();
   let run = await readRunFolder(runDir);
 
@@ -90,10 +97,22 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   // Tiles first: they are many and need no compression.
   addTileRoutes(app, (id) => run.slides.get(id)?.slide ?? null, pictures);
   app.use(compress({ contentTypeFilter: COMPRESSIBLE }));
-  addSlideRoutes(app, pictures, showLabels, {
-    current: () => run,
-    refresh: async () => (run = await readRunFolder(runDir)),
+  const reader = { current: () => run, refresh: async () => (run = await readRunFolder(runDir)) };
+  addSlideRoutes(app, pictures, showLabels, reader, async (c) => {
+    const { name, role } = c.get('user')!;
+    const database = role === 'reader' ? await storage.find() : null;
+    const hidden = database && (await new Reviews(database).blindness(name));
+    return (id) => hidden?.get(id) ?? null;
   });
+  addReviewRoutes(
+    app,
+    storage,
+    () => run,
+    async (id) => {
+      const record = run.slides.get(id);
+      return record ? slideView(record, run, pictures, showLabels) : null;
+    },
+  );
 
   app.get('*', (c) => {
     const file = pageFiles.get(c.req.path === '/' ? '/index.html' : c.req.path);
@@ -104,7 +123,9 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   return {
     access,
     fetch: async (request, env) => app.fetch(request, env),
-    close: () => pictures.close(),
+    close: async () => {
+      await Promise.all([pictures.close(), storage.close()]);
+    },
   };
 }
 

@@ -14,11 +14,13 @@ import {
   KEEP,
   problemResponse,
   unknownSlide,
+  type ViewerContext,
   type ViewerRoutes,
 } from './responses.ts';
+import type { Blindness } from './review.ts';
 import type { RunRecord, SlideRecord } from './run-folder.ts';
 import { readScores, scoreColumns } from './slide-scores.ts';
-import { modelOf, modelView, pictureOf, runView, slideEntry, slideFacts } from './views.ts';
+import { blinded, modelOf, modelView, pictureOf, runView, slideEntry, slideFacts } from './views.ts';
 
 /** The run as it was read last, and read anew. */
 export interface RunReader {
@@ -26,7 +28,12 @@ export interface RunReader {
   refresh(): Promise<RunRecord>;
 }
 
+/** What the one who asks may not see of a slide; null when everything. */
+export type BlindnessOf = (c: ViewerContext) => Promise<(id: string) => Blindness | null>;
+
 const SCORE_CACHE_BYTES = 64 * 2 ** 20;
+
+const OPEN: Blindness = { model: false, label: false };
 
 /** Images of a slide file that show tissue only; its label and macro image may bear a name. */
 const HARMLESS: readonly string[] = ['thumbnail'];
@@ -37,20 +44,36 @@ const FILES = [
   ['heatmap.png', 'image/png', 'This slide has no heatmap picture. Run it again to draw one.'],
 ] as const;
 
-export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, showLabels: boolean, run: RunReader): void {
+export function addSlideRoutes(
+  app: ViewerRoutes,
+  pictures: Pictures,
+  showLabels: boolean,
+  run: RunReader,
+  blindnessOf: BlindnessOf,
+): void {
   const scoreCache = new ByteCache(SCORE_CACHE_BYTES);
   const find = (id: string) => run.current().slides.get(id);
 
   app.get('/api/run', async (c) => fresh(c, runView(await run.refresh())));
-  app.get('/api/slides', async (c) => fresh(c, [...(await run.refresh()).slides.values()].map(slideEntry)));
+  app.get('/api/slides', async (c) => {
+    const hidden = await blindnessOf(c);
+    const entries = [...(await run.refresh()).slides.values()].map(slideEntry);
+    return fresh(
+      c,
+      entries.map((entry) => blinded(entry, hidden(entry.id) ?? OPEN)),
+    );
+  });
   app.get('/api/slides/:id', async (c) => {
     const record = find(c.req.param('id'));
-    return record ? fresh(c, await slideView(record, run.current(), pictures, showLabels)) : unknownSlide(c);
+    if (!record) return unknownSlide(c);
+    const hidden = (await blindnessOf(c))(record.id) ?? OPEN;
+    return fresh(c, blinded(await slideView(record, run.current(), pictures, showLabels), hidden));
   });
 
   app.get('/api/slides/:id/scores', async (c) => {
     const folder = find(c.req.param('id'))?.folder;
     if (!folder) return unknownSlide(c);
+    if ((await blindnessOf(c))(c.req.param('id'))?.model) return stillBlind();
     const bag = join(folder, 'bag.arrow');
     const column = c.req.query('column') ?? 'attention';
     const tag = `${await contentTag(bag)}-${encodeURIComponent(column)}`;
@@ -74,6 +97,7 @@ export function addSlideRoutes(app: ViewerRoutes, pictures: Pictures, showLabels
     app.get(`/api/slides/:id/${name}`, async (c) => {
       const folder = find(c.req.param('id'))?.folder;
       if (!folder) return unknownSlide(c);
+      if (name === 'heatmap.png' && (await blindnessOf(c))(c.req.param('id'))?.model) return stillBlind();
       const path = join(folder, name);
       const bytes = (await liesIn(folder, path)) ? await readFile(path).catch(() => null) : null;
       if (!bytes) return problemResponse('no-file', absent, 404);
@@ -109,6 +133,10 @@ export async function slideView(
     hasTissue: folder !== null && (await contentTag(join(folder, 'tissue.geojson'))) !== 'none',
     associated: picture?.value?.associated ?? [],
   };
+}
+
+function stillBlind(): Response {
+  return problemResponse('blinded', 'What the model says is shown after your verdict.', 403);
 }
 
 /** A link in a run folder that came from elsewhere opens nothing outside it. */

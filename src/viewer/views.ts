@@ -1,7 +1,8 @@
 /** A run folder's records as the page is told of them. */
 import type { SlideResult } from '../mil/result.ts';
-import type { ModelView, Picture, RunView, SlideEntry, SlideFacts } from './api.ts';
+import type { ModelView, Picture, RunView, SlideEntry, SlideFacts, SlideView } from './api.ts';
 import { pictureVersion } from './pictures.ts';
+import type { Blindness } from './review.ts';
 import type { RunRecord, SlideRecord } from './run-folder.ts';
 
 export function runView(run: RunRecord): RunView {
@@ -67,4 +68,14 @@ export function pictureOf(slide: SlideResult, levels: Picture['levels']): Pictur
     return { width, height, scaleX, scaleY, tileWidth, tileHeight };
   });
   return { width: slide.width, height: slide.height, levels: plain, version: pictureVersion(slide) };
+}
+
+/** Without what a reader may not see before the verdict. */
+export function blinded<T extends SlideEntry | SlideView>(view: T, { model, label }: Blindness): T {
+  return {
+    ...view,
+    ...(label && { label: null }),
+    ...(model && { prediction: null, probabilities: [] }),
+    ...(model && 'scoreColumns' in view && { scoreColumns: [], scoresProblem: null, model: null }),
+  };
 }
