@@ -1,23 +1,26 @@
-/** `lamina demo`: synthetic slides with known truth, an untrained model, a run and the viewer, all in `lamina-demo`. */
-import { access } from 'node:fs/promises';
+/** `lamina demo`: synthetic slides with known truth, a model cross-validated on most of them, a run over the others and the viewer, all in `lamina-demo`. */
+import { access, readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { writeSyntheticCohort } from '../../datasets/synthetic/cohort.ts';
+import { formatTable, parseTable } from '../csv.ts';
 import { UserError } from '../errors.ts';
-import { openEncoder } from '../features/open-encoder.ts';
-import { openDevice } from '../kernels/open-device.ts';
-import { createRandomModel } from '../mil/create-model.ts';
-import type { ModelCard } from '../mil/model-card.ts';
-import { saveModel } from '../mil/model-folder.ts';
+import { evaluate, type ModelEvaluation } from '../mil/evaluation.ts';
+import { readPredictions } from '../mil/predictions.ts';
+import { runBatch } from '../run/batch.ts';
 import { openLine } from '../run/line.ts';
+import { findSlides } from '../run/slide-inputs.ts';
 import { plainTiling } from '../run/survey.ts';
-import { gridDefaults } from '../tiling/grid.ts';
-import { VERSION } from '../version.ts';
+import { writeWhole } from '../run/whole-file.ts';
+import { readCohort } from '../train/cohort.ts';
+import { type TrainingResult, trainCohort } from '../train/training-run.ts';
 import { type ServedViewer, serveViewer } from '../viewer/server.ts';
 import { runAndPrint } from './batch.ts';
 import { interruptSignal, untilInterrupted } from './interrupt.ts';
 import { addDeviceOptions, type DeviceFlags, lineOptions, parsePort } from './options.ts';
 import { printLine } from './print.ts';
+import { showProgress } from './progress.ts';
 import { DEFAULT_PORT } from './view.ts';
 
 type Flags = DeviceFlags & {
@@ -28,8 +31,11 @@ type Flags = DeviceFlags & {
 };
 
 const FOLDER = 'lamina-demo';
-const SLIDES = 6;
 const SEED = 1;
+/** Small slides, so that there are enough of them for a cross-validation in the time that a demo has. */
+const COHORT = { slides: 32, seed: SEED, widthPx: 3600, heightPx: 2700 };
+const CHANGES = { width: 64, attention: 64, epochs: 20, lr: 5e-4, validationShare: 0, cosine: 'steps' };
+const FOLDS = 4;
 
 export function configure(command: Command): void {
   addDeviceOptions(command)
@@ -39,72 +45,102 @@ export function configure(command: Command): void {
     .action(async () => {
       const flags = command.optsWithGlobals<Flags>();
       const signal = interruptSignal();
-      const manifest = await ensureSlides(join(FOLDER, 'slides'), signal);
-      const model = await ensureModel(join(FOLDER, 'model'));
+      const tables = await ensureSlides(join(FOLDER, 'slides'), signal);
+      const trained = await train(tables.training, flags, signal);
       const run = join(FOLDER, 'run');
-      const line = await openLine(lineOptions(flags, model));
+      const line = await openLine(lineOptions(flags, trained.model));
       try {
-        await runAndPrint([manifest], line, plainTiling(line.patchPx, line.patchMpp), { ...flags, out: run }, signal);
+        const tiling = plainTiling(line.patchPx, line.patchMpp);
+        await runAndPrint([tables.heldOut], line, tiling, { ...flags, out: run }, signal);
       } finally {
         await line.close();
+      }
+      if (!flags.json) {
+        printLine(`Cross-validated ${aucSentence(trained.evaluation)} (${FOLDS} folds by patient)`);
+        printLine(`Held out ${aucSentence(await evaluateRun(run))} (slides that no fold has seen)`);
       }
       if (flags.serve) await serve(run, flags.port, signal);
     });
 }
 
-/** The manifest is written last: where it is, the slides are whole. */
-async function ensureSlides(folder: string, signal: AbortSignal): Promise<string> {
-  const manifest = join(folder, 'manifest.csv');
-  if (await exists(manifest)) return manifest;
-  await writeSyntheticCohort(folder, {
-    slides: SLIDES,
-    seed: SEED,
+interface Tables {
+  readonly training: string;
+  readonly heldOut: string;
+}
+
+/** The manifests are written last: where they are, the slides are whole. */
+async function ensureSlides(folder: string, signal: AbortSignal): Promise<Tables> {
+  const tables = { training: join(folder, 'training.csv'), heldOut: join(folder, 'held-out.csv') };
+  if (await exists(tables.heldOut)) return tables;
+  const { manifest } = await writeSyntheticCohort(folder, {
+    ...COHORT,
     onSlide: ({ id, label }) => {
       signal.throwIfAborted();
       process.stderr.write(`wrote ${join(folder, id)}.tif (${label})\n`);
     },
   });
-  return manifest;
+  const { columns, rows } = parseTable(manifest, await readFile(manifest, 'utf8'));
+  const ofSplit = (name: string) =>
+    formatTable(
+      columns,
+      rows.filter(({ split }) => split === name),
+    );
+  await writeWhole(tables.training, ofSplit('train'));
+  await writeWhole(tables.heldOut, ofSplit('test'));
+  return tables;
 }
 
-/** A small LBMamba model with seeded random weights. Until training exists, it shows the line and knows nothing. */
-async function ensureModel(folder: string): Promise<string> {
-  if (await exists(join(folder, 'model.json'))) return folder;
-  const encoder = await openEncoder('stain-texture');
-  const device = await openDevice('wasm', { threads: 1 });
+/** A small LBMamba, cross-validated on the training slides; the models of all folds together are the one that is used. */
+async function train(table: string, flags: Flags, signal: AbortSignal): Promise<TrainingResult> {
+  const bags = join(FOLDER, 'bags');
+  const line = await openLine(lineOptions(flags, null));
   try {
-    const card: ModelCard = {
-      name: 'demo, untrained',
-      type: 'lbmamba',
-      task: 'classification',
-      classes: ['normal', 'tumour'],
-      input: encoder.dimension,
-      width: 64,
-      attention: 32,
-      layers: 2,
-      state: 16,
-      conv: 4,
-      expand: 2,
-      K: 16,
-      flip: 'alternate',
-      rate: 1,
-      activation: 'gelu',
-      dropout: 0,
-      encoder: encoder.id,
-      patchMpp: gridDefaults.mpp,
-      patchPx: gridDefaults.patchPx,
-      order: 'row-major',
-      trained: false,
-      trainingDataHash: null,
-      metrics: null,
-      version: VERSION,
-    };
-    const { parameters } = createRandomModel(device, card, { seed: SEED });
-    await saveModel(folder, card, parameters);
-    return folder;
+    await runBatch(await findSlides([table]), line, {
+      out: bags,
+      mpp: null,
+      tiling: plainTiling(line.patchPx, line.patchMpp),
+      batchSize: 64,
+      dtype: 'f16',
+      keepBags: true,
+      retries: 0,
+      failFast: true,
+      asked: {},
+      signal,
+      onEvent: showProgress(flags.verbose ?? false),
+    });
   } finally {
-    await Promise.all([device.close(), encoder.close()]);
+    await line.close();
   }
+  return trainCohort({
+    cohort: await readCohort(table),
+    bags,
+    out: join(FOLDER, 'training'),
+    recipe: 'lamina',
+    changes: CHANGES,
+    target: {},
+    split: { kind: 'k-fold', folds: FOLDS, testShare: 0 },
+    seed: SEED,
+    device: flags.device,
+    threads: flags.threads ?? availableParallelism(),
+    signal,
+    onEvent: (event) => {
+      if (event.kind !== 'fold' || event.former) return;
+      process.stderr.write(`trained fold ${event.fold + 1}/${FOLDS}, ${event.done.seconds.toFixed(1)} s\n`);
+    },
+  });
+}
+
+async function evaluateRun(run: string): Promise<ModelEvaluation> {
+  const summary = join(run, 'summary.csv');
+  const predictions = readPredictions(summary, await readFile(summary, 'utf8'));
+  return evaluate([{ name: 'demo', predictions }]).models[0]!;
+}
+
+function aucSentence(evaluation: ModelEvaluation | null): string {
+  const { cases, figures } = evaluation!.slides;
+  const { value, low, high } = figures.auc!;
+  const [auc, from, to] = [value, low, high].map((number) => number?.toFixed(3) ?? 'undefined');
+  return `AUC of ${cases} slides: ${auc}, 95 % interval ${from} to ${to}`;
 }
 
 async function serve(run: string, wanted: number, signal: AbortSignal): Promise<void> {

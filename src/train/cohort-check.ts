@@ -266,11 +266,10 @@ async function bagFindings(rows: readonly CohortRow[], folder: string, signal: A
     );
   }
   const byHash = new Map<string, CohortRow[]>();
-  for (const {
-    row,
-    facts: { meta },
-  } of facts)
-    byHash.set(meta.slideHash, [...(byHash.get(meta.slideHash) ?? []), row]);
+  for (const { row, facts: one } of facts) {
+    const hash = one.meta.slideHash;
+    if (hash !== null) byHash.set(hash, [...(byHash.get(hash) ?? []), row]);
+  }
   findings.push(...duplicates(byHash));
   const sizes = facts.map(({ facts: { count } }) => count).sort((a, b) => a - b);
   const patches =
