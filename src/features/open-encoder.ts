@@ -2,6 +2,7 @@
 import { UserError } from '../errors.ts';
 import type { Encoder } from './encoder.ts';
 import { locate } from './encoders/locate.ts';
+import { publishedStain, type StainPlan, stainId, withStain } from './stain-normalise.ts';
 import { createStainTexture } from './stain-texture.ts';
 
 const BUILT_IN = 'stain-texture';
@@ -11,6 +12,8 @@ export interface EncoderOptions {
   readonly weights?: string | null;
   /** Null leaves the number to the encoder. */
   readonly threads?: number | null;
+  /** What is done to the colours; null does nothing, unless an id says otherwise. */
+  readonly stain?: StainPlan | null;
 }
 
 /** Names of encoders that need nothing but themselves. */
@@ -18,13 +21,17 @@ export const encoderNames: readonly string[] = [BUILT_IN];
 
 /**
  * @param name of the built-in encoder or a preset, the path of an ONNX file or of a folder with one, `hf:owner/name[/file]`;
- *   or an id, as in a model's card (`stain-texture@1`), which must be that of the encoder found.
+ *   or an id, as in a model's card (`stain-texture@1`, `stain-texture@1+macenko-1a2b3c4d`), which must be that of the encoder
+ *   found.
  * @throws UserError `unknown-encoder`, which says what there is; as `locate` and `openOnnxEncoder`
  */
 export async function openEncoder(name: string, options: EncoderOptions = {}): Promise<Encoder> {
-  // An id is a name, an @ and a hash; a path may have an @ in it.
-  const family = /^([\w.-]+)@[\w.]+$/.exec(name)?.[1] ?? name;
-  const encoder = await openFamily(family, options);
+  // An id is a name, an @ and a hash, and perhaps a + and stains; a path may have all of these in it.
+  const [, family = name, colours = null] = /^([\w.-]+)@[\w.]+(?:\+([\w.-]+))?$/.exec(name) ?? [];
+  const stain = options.stain ?? (colours === null ? null : publishedStain(colours));
+  if (colours !== null && (stain === null || stainId(stain) !== colours)) throw otherColours(name, colours);
+  const plain = await openFamily(family, options);
+  const encoder = plain && stain ? withStain(plain, stain) : plain;
   if (!encoder)
     throw unknown(name, `Choose ${BUILT_IN}, one of those that \`lamina encoders\` lists, or an ONNX file.`);
   if (name === family || name === encoder.id) return encoder;
@@ -45,6 +52,11 @@ async function openFamily(name: string, { weights = null, threads = null }: Enco
   if (!found) return null;
   const { openOnnxEncoder } = await import('./encoders/onnx-encoder.ts');
   return await openOnnxEncoder({ ...found, threads });
+}
+
+function otherColours(name: string, colours: string): UserError {
+  const problem = `${name} was made with its stains normalised or augmented (${colours}), and not with what is asked for now.`;
+  return new UserError('unknown-encoder', problem, 'Give the same --stain and --stain-target (or --stain-augment).');
 }
 
 function unknown(name: string, hint: string): UserError {

@@ -107,7 +107,7 @@ async function download(remote: RemoteFile, part: string, file: string, options:
       const after = (await stat(part).catch(() => null))?.size ?? 0;
       fruitless = after > before ? 0 : fruitless + 1;
       if (fruitless >= TRIES) throw failed(remote.url, messageOf((error as Error).cause ?? error), error);
-      await wait(patience * 2 ** fruitless, undefined, { signal });
+      await pause(patience * 2 ** fruitless, signal);
     }
   }
 }
@@ -187,8 +187,12 @@ async function persistently(url: string, options: HubOptions, ask: () => Promise
       problem = error;
     }
     if (tries === 3) throw failed(url, messageOf((problem as Error).cause ?? problem), problem);
-    await wait(patience * 2 ** (tries - 1), undefined, { signal });
+    await pause(patience * 2 ** (tries - 1), signal);
   }
+}
+
+async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  await wait(milliseconds, undefined, { signal }).catch(() => signal?.throwIfAborted());
 }
 
 function request(url: string, { token, signal }: HubOptions, init: RequestInit): Promise<Response> {

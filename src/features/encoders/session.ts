@@ -27,7 +27,8 @@ export async function openSession(path: string, recipe: Recipe, threads: number 
   const provider = ort.listSupportedBackends().some(({ name, bundled }) => name === 'cuda' && bundled) ? 'cuda' : 'cpu';
   const session = await ort.InferenceSession.create(path, {
     executionProviders: provider === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
-    logSeverityLevel: 3,
+    // What it has to say comes with the error.
+    logSeverityLevel: 4,
     ...(threads !== null && { intraOpNumThreads: threads }),
   }).catch((cause) => {
     throw refused(path, cause);
