@@ -7,6 +7,7 @@
 import { Command, CommanderError } from 'commander';
 import { messageOf, UserError } from '../errors.ts';
 import { VERSION } from '../version.ts';
+import { applyConfig, readConfig } from './config-file.ts';
 import { EXIT, exitCodeOf } from './exit.ts';
 
 interface CommandModule {
@@ -47,6 +48,7 @@ async function main(args: readonly string[]): Promise<number> {
     .description('Whole slide images to slide predictions and attention heatmaps.')
     .version(VERSION)
     .option('--verbose', 'show stack traces')
+    .option('--config <file>', 'options for all commands (default: lamina.config.json or .yaml here)')
     .showSuggestionAfterError()
     .showHelpAfterError('Run with --help to see what is possible.')
     .exitOverride();
@@ -57,7 +59,11 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
       const command = program.command(name).description(summary);
-      if (name === called) (await load()).configure(command);
+      if (name !== called) continue;
+      (await load()).configure(command);
+      if (asksForHelp(args)) continue;
+      const config = await readConfig(named(args, '--config'));
+      if (config) await applyConfig(command, config, allCommands);
     }
     await program.parseAsync(args, { from: 'user' });
     return Number(process.exitCode ?? 0);
@@ -65,6 +71,25 @@ async function main(args: readonly string[]): Promise<number> {
     if (!(error instanceof CommanderError)) report(error, args.includes('--verbose'));
     return exitCodeOf(error);
   }
+}
+
+/** For a file of options that may be meant for other commands. */
+async function allCommands(): Promise<Command[]> {
+  const entries = Object.entries(COMMANDS).map(async ([name, { load }]) => {
+    const command = new Command(name);
+    (await load()).configure(command);
+    return command;
+  });
+  return await Promise.all(entries);
+}
+
+const asksForHelp = (args: readonly string[]) => args.some((arg) => arg === '--help' || arg === '-h');
+
+/** The value of an option that has to be known before the command line is read. */
+function named(args: readonly string[], option: string): string | null {
+  const at = args.findIndex((arg) => arg === option || arg.startsWith(`${option}=`));
+  if (at < 0) return null;
+  return args[at]!.includes('=') ? args[at]!.slice(option.length + 1) : (args[at + 1] ?? null);
 }
 
 /** One sentence for what the person can mend; the stack only for faults of the program, or when asked for. */
