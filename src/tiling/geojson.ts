@@ -1,5 +1,5 @@
 /** A mask as polygons in level-0 pixels and back, in the form that QuPath reads and writes. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { FeatureCollection, Polygon, Position } from 'geojson';
 import { messageOf, UserError } from '../errors.ts';
 import type { Mask } from './morphology.ts';
@@ -47,13 +47,20 @@ export async function readGeoJson(
   path: string,
   slide: Pick<Slide, 'levels' | 'scale' | 'source'>,
 ): Promise<TissueMask> {
+  const { size } = await stat(path).catch((cause) => {
+    throw new UserError('missing-file', `${path} cannot be read: ${messageOf(cause)}.`, 'Check the path.', { cause });
+  });
+  if (size > maxFileBytes) {
+    const problem = `${path} has ${Math.round(size / 1e6)} MB, more than any areas of a slide need (${maxFileBytes / 1e6}).`;
+    throw new UserError('bad-geojson', problem, 'Simplify its outlines, or export the areas without the cells.');
+  }
   const text = await readFile(path, 'utf8').catch((cause) => {
     throw new UserError('missing-file', `${path} cannot be read: ${messageOf(cause)}.`, 'Check the path.', { cause });
   });
   let polygons: Position[][][];
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(text.replace(/^\uFEFF/, ''));
     polygons = polygonsOf(value, 0);
   } catch (cause) {
     throw new UserError(
@@ -62,6 +69,10 @@ export async function readGeoJson(
       'Export the areas from QuPath as GeoJSON.',
       { cause },
     );
+  }
+  if (countCrossings(polygons, slide) > maxCrossings) {
+    const problem = `${path} has outlines too intricate to fill (${polygons.length} areas).`;
+    throw new UserError('bad-geojson', problem, 'Simplify its outlines.');
   }
   const mask = maskOfPolygons(polygons, slide);
   if (!mask.data.includes(1) && !isEmptyCollection(value)) {
@@ -72,6 +83,23 @@ export async function readGeoJson(
     );
   }
   return mask;
+}
+
+/** Read whole, so it must not be endless. */
+const maxFileBytes = 256e6;
+/** Some seconds and a few hundred MB; a million corners around tissue make two million. */
+const maxCrossings = 20e6;
+
+/** How often outlines cross the rows of the slide's mask. */
+function countCrossings(polygons: readonly Position[][][], slide: Pick<Slide, 'levels' | 'scale'>): number {
+  const scale = maskScale(slide);
+  const rows = slide.levels[0]!.height / scale;
+  const row = (y: number) => Math.min(rows, Math.max(0, y / scale));
+  let count = 0;
+  for (const ring of polygons.flat()) {
+    for (let i = 0; i < ring.length; i++) count += Math.abs(row(ring[i]![1]!) - row(ring[(i + 1) % ring.length]![1]!));
+  }
+  return count;
 }
 
 /** Says that there is no tissue, as `toGeoJson` does of an empty mask. */

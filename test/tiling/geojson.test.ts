@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -165,10 +165,93 @@ describe('readGeoJson', () => {
     ).toBe(50);
   });
 
+  const setPixels = async (coordinates: unknown, more: Partial<Record<string, unknown>> = {}) => {
+    const path = join(folder, 'hostile.geojson');
+    await writeFile(path, JSON.stringify({ type: 'Polygon', coordinates, ...more }));
+    return (await readGeoJson(path, slide)).data.reduce((sum, bit) => sum + bit, 0);
+  };
+
+  it('fills outlines that are not closed, cross themselves, overlap, or leave the slide by far', async () => {
+    const open = [
+      [0, 0],
+      [160, 0],
+      [160, 160],
+      [0, 160],
+    ];
+    expect(await setPixels([open])).toBe(100);
+    // Two triangles that meet in a point.
+    const bowTie = [
+      [0, 0],
+      [320, 320],
+      [320, 0],
+      [0, 320],
+      [0, 0],
+    ];
+    const half = await setPixels([bowTie]);
+    expect(half).toBeGreaterThan(0.45 * 400);
+    expect(half).toBeLessThan(0.55 * 400);
+    expect(await setPixels([open.map(([x, y]) => [x! - 80, y! - 80])])).toBe(25);
+    const vast = [
+      [-1e300, -1e300],
+      [1e300, -1e300],
+      [1e300, 1e300],
+      [-1e300, 1e300],
+    ];
+    expect(await setPixels([vast])).toBe(200 * 150);
+    // Areas that overlap are one, not a gap.
+    expect(await setPixels([[open], [open]], { type: 'MultiPolygon' })).toBe(100);
+  });
+
+  it('refuses a file of 300 MB before it is read', async () => {
+    const path = join(folder, 'huge.geojson');
+    await writeFile(path, '{}');
+    await truncate(path, 300e6);
+    await expect(readGeoJson(path, slide)).rejects.toMatchObject({
+      code: 'bad-geojson',
+      problem: expect.stringMatching(/300 MB/),
+    });
+  });
+
+  it('takes a byte order mark, and an empty collection for no tissue', async () => {
+    const path = join(folder, 'marked.geojson');
+    await writeFile(path, '\ufeff{"type":"FeatureCollection","features":[]}');
+    expect((await readGeoJson(path, slide)).data.includes(1)).toBe(false);
+  });
+
+  it('fills a million corners, and refuses what would never end', async () => {
+    const corners = 1_000_000;
+    const circle = Array.from({ length: corners }, (_, i) => {
+      const angle = (2 * Math.PI * i) / corners;
+      return [1600 + 800 * Math.cos(angle), 1200 + 800 * Math.sin(angle)];
+    });
+    const area = Math.PI * 50 ** 2;
+    expect((await setPixels([circle])) / area).toBeCloseTo(1, 2);
+    const comb = Array.from({ length: corners }, (_, i) => [i / 400, i % 2 === 0 ? 0 : 2395]);
+    await expect(setPixels([comb])).rejects.toMatchObject({
+      code: 'bad-geojson',
+      problem: expect.stringMatching(/too intricate/),
+    });
+  }, 30_000);
+
   it.each([
     ['no JSON', '{', 'bad-geojson'],
     ['no GeoJSON', '{"type":"Cat"}', 'bad-geojson'],
     ['damaged coordinates', '{"type":"Polygon","coordinates":[[[0,0],[1,null],[2,2]]]}', 'bad-geojson'],
+    ['nothing at all', '', 'bad-geojson'],
+    ['a picture', '\x89PNG\r\n\x1a\n', 'bad-geojson'],
+    ['a number', '7', 'bad-geojson'],
+    ['nothing but null', 'null', 'bad-geojson'],
+    ['text for numbers', '{"type":"Polygon","coordinates":[[["0","0"],["9","0"],["9","9"]]]}', 'bad-geojson'],
+    ['too few corners', '{"type":"Polygon","coordinates":[[[0,0],[900,900]]]}', 'bad-geojson'],
+    ['only points', '{"type":"Point","coordinates":[3,4]}', 'bad-geojson'],
+    ['no coordinates', '{"type":"MultiPolygon"}', 'bad-geojson'],
+    ['a collection without features', '{"type":"FeatureCollection"}', 'bad-geojson'],
+    [
+      'a thousand collections deep',
+      `${'{"type":"GeometryCollection","geometries":['.repeat(1000)}${']}'.repeat(1000)}`,
+      'bad-geojson',
+    ],
+    ['a million lists deep', `${'['.repeat(1e6)}${']'.repeat(1e6)}`, 'bad-geojson'],
     ['nothing on the slide', '{"type":"Polygon","coordinates":[[[9000,0],[9900,0],[9900,900]]]}', 'bad-geojson'],
   ])('%s is refused with the name of the file', async (name, text, code) => {
     const path = join(folder, `${name}.geojson`);

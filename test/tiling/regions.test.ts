@@ -1,6 +1,7 @@
 /** Real slides, pixel against pixel of OpenSlide. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join, parse } from 'node:path';
+import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { createGrid } from '../../src/tiling/grid.ts';
@@ -75,6 +76,36 @@ describe.skipIf(!isThere)(`slides, and their regions read by OpenSlide (skipped 
       break;
     }
     expect(slide.unreadable).toEqual([]);
+    await slide.close();
+  });
+
+  it.each(files)('%s: any rectangle of any level is the crop of the whole level', async (file) => {
+    const slide = await openSlide(join(slides, file));
+    for (const [index, { width, height, downsample }] of slide.levels.entries()) {
+      if (width * height > 4e6) continue;
+      const whole = (await slide.readRegion(0, 0, index, width, height)).data;
+      const rectangle = fc.tuple(
+        fc.integer({ min: -20, max: width }),
+        fc.integer({ min: -20, max: height }),
+        fc.integer({ min: 1, max: 90 }),
+        fc.integer({ min: 1, max: 90 }),
+      );
+      await fc.assert(
+        fc.asyncProperty(rectangle, async ([left, top, w, h]) => {
+          const { data } = await slide.readRegion(left * downsample, top * downsample, index, w, h);
+          for (let y = 0; y < h; y++) {
+            const inside = top + y >= 0 && top + y < height;
+            for (let x = 0; x < w; x++) {
+              const from = inside && left + x >= 0 && left + x < width ? ((top + y) * width + left + x) * 4 : -1;
+              const at = (y * w + x) * 4;
+              const same = from < 0 ? data[at + 3] === 0 : [0, 1, 2, 3].every((i) => data[at + i] === whole[from + i]);
+              if (!same) expect.fail(`pixel ${x}, ${y} of ${w} x ${h} at ${left}, ${top} of level ${index}`);
+            }
+          }
+        }),
+        { numRuns: 12, seed: 8 },
+      );
+    }
     await slide.close();
   });
 
