@@ -1,6 +1,7 @@
 /** Options that several commands share, and how their values are read. */
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type StainMethod, stainMethods } from '../features/stain-fit.ts';
 import type { DeviceChoice } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import { type GridOrder, isGridOrder } from '../row-order.ts';
@@ -129,19 +130,51 @@ export function tilingOptions(
   };
 }
 
-export interface ExtractFlags extends PatchFlags {
+export interface EncoderFlags {
   readonly encoder?: string;
+  readonly weights?: string;
+  readonly stain: StainMethod | 'none';
+  readonly stainTarget?: string;
+  readonly stainAugment?: number;
+}
+
+export interface ExtractFlags extends PatchFlags, EncoderFlags {
   readonly batch: number;
   readonly dtype: 'f16' | 'f32';
 }
 
-export function addExtractOptions(command: Command): Command {
-  return addPatchOptions(command)
+/** Which encoder, and what is done to the colours before it. */
+export function addEncoderOptions(command: Command): Command {
+  return command
     .addOption(
-      new Option('--encoder <name>', 'patch encoder (default: the one the model needs, or stain-texture)').env(
-        'LAMINA_ENCODER',
+      new Option(
+        '--encoder <name>',
+        'a name that `lamina encoders` lists, an ONNX file or a folder with one, or hf:owner/name[/file] (default: the one the model needs, or stain-texture)',
+      ).env('LAMINA_ENCODER'),
+    )
+    .addOption(
+      new Option('--weights <place>', 'weights of a listed encoder: an ONNX file, a folder, hf:owner/name[/file]').env(
+        'LAMINA_WEIGHTS',
       ),
     )
+    .addOption(
+      new Option('--stain <method>', 'normalise the stains of each slide')
+        .choices(['none', ...stainMethods])
+        .default('none')
+        .env('LAMINA_STAIN'),
+    )
+    .addOption(
+      new Option('--stain-target <file>', 'picture of the colours to reach, or their numbers (JSON)').env(
+        'LAMINA_STAIN_TARGET',
+      ),
+    )
+    .addOption(
+      new Option('--stain-augment <seed>', 'change the stains of each patch a little, at random').argParser(parseWhole),
+    );
+}
+
+export function addExtractOptions(command: Command): Command {
+  return addEncoderOptions(addPatchOptions(command))
     .addOption(new Option('--batch <n>', 'patches a batch').argParser(parseCount).default(64).env('LAMINA_BATCH'))
     .addOption(
       new Option('--dtype <type>', 'precision of the stored features')
@@ -198,14 +231,31 @@ export interface DeviceFlags {
   readonly modelType?: BlockType;
 }
 
-/** What was not said is null. */
+/** What was not said is null. Paths are made whole: a queue's workers may run elsewhere. */
 export function lineOptions(
-  flags: Pick<ExtractFlags, 'encoder' | 'patchSize' | 'targetMpp'> & Partial<DeviceFlags>,
+  flags: Partial<EncoderFlags> & Pick<ExtractFlags, 'patchSize' | 'targetMpp'> & Partial<DeviceFlags>,
   model: string | null,
 ): LineOptions {
-  const { encoder = null, device = 'auto', threads = null, modelType = null } = flags;
+  const { encoder, weights, device = 'auto', threads = null, modelType = null } = flags;
   const { patchSize: patchPx = null, targetMpp: patchMpp = null } = flags;
-  return { model, modelType, encoder, device, threads, patchPx, patchMpp };
+  const { stain: method = 'none', stainTarget, stainAugment: augmentSeed = null } = flags;
+  return {
+    model,
+    modelType,
+    encoder: encoder === undefined ? null : wholePlace(encoder),
+    weights: weights === undefined ? null : wholePlace(weights),
+    stain: { method, target: stainTarget === undefined ? null : resolve(stainTarget), augmentSeed },
+    device,
+    threads,
+    patchPx,
+    patchMpp,
+  };
+}
+
+/** Names and `hf:` addresses stay as they are. */
+function wholePlace(place: string): string {
+  const isPath = !place.startsWith('hf:') && (/[/\\]/.test(place) || place.endsWith('.onnx'));
+  return isPath ? resolve(place) : place;
 }
 
 export function addDeviceOptions(command: Command): Command {

@@ -1,5 +1,6 @@
 /** Patches through the encoder into a bag: a batch is read, one is encoded and one written at the same time. */
 import type { Encoder } from '../features/encoder.ts';
+import type { Recolouring } from '../features/stain.ts';
 import type { PatchGrid } from '../tiling/grid.ts';
 import type { PatchSieve } from '../tiling/patch-sieve.ts';
 import type { PatchStreamBatch } from '../tiling/patches.ts';
@@ -8,6 +9,8 @@ import type { BagSink } from './bag-sink.ts';
 export interface ExtractOptions {
   /** Which patches are kept; afterwards it knows which were not. */
   readonly sieve: PatchSieve;
+  /** What is done to the colours of the slide. */
+  readonly recolouring: Recolouring | null;
   readonly signal: AbortSignal;
   /** Patches encoded so far, those left out included. */
   readonly onProgress: (done: number) => void;
@@ -30,9 +33,9 @@ export async function extractBag(
   batches: AsyncIterable<PatchStreamBatch>,
   encoder: Encoder,
   sink: BagSink,
-  { sieve, signal, onProgress }: ExtractOptions,
+  { sieve, recolouring, signal, onProgress }: ExtractOptions,
 ): Promise<void> {
-  for await (const { batch, features } of encoded(encoder, batches, signal)) {
+  for await (const { batch, features } of encoded(encoder, batches, recolouring, signal)) {
     const rows = sieve.rows(batch);
     batch.release();
     await sink.append(
@@ -47,13 +50,17 @@ export async function extractBag(
 async function* encoded(
   encoder: Encoder,
   batches: AsyncIterable<PatchStreamBatch>,
+  slide: Recolouring | null,
   signal: AbortSignal,
 ): AsyncGenerator<EncodedBatch> {
   const underway: Promise<EncodedBatch>[] = [];
   try {
     for await (const batch of batches) {
-      const { pixels, count, size } = batch;
-      const work = encoder.encode({ pixels, count, size }, signal).then((features) => ({ batch, features }));
+      const { pixels, count, size, first } = batch;
+      const recolouring = slide && { ...slide, first };
+      const work = encoder
+        .encode({ pixels, count, size, recolouring }, signal)
+        .then((features) => ({ batch, features }));
       // It is awaited later; until then its failure is not an unhandled one.
       work.catch(() => {});
       underway.push(work);

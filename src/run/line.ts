@@ -2,7 +2,8 @@
 import { UserError } from '../errors.ts';
 import { requireMatch } from '../features/bag-check.ts';
 import type { Encoder } from '../features/encoder.ts';
-import { encoderNames, openEncoder } from '../features/open-encoder.ts';
+import { type EncoderOptions, encoderNames, openEncoder } from '../features/open-encoder.ts';
+import { planStain, type StainChoice } from '../features/stain-normalise.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import type { GridOrder } from '../row-order.ts';
 import { gridDefaults } from '../tiling/grid.ts';
@@ -15,6 +16,9 @@ export interface LineOptions extends PredictorOptions {
   readonly model: string | null;
   /** Null takes the one that the model was made for, and without a model the built-in one. */
   readonly encoder: string | null;
+  /** Weights of a known encoder: a file, a folder, `hf:owner/name[/file]`. */
+  readonly weights: string | null;
+  readonly stain: StainChoice;
   /** Null takes what the model was made for, and without a model what the encoder wants. */
   readonly patchPx: number | null;
   /** Null likewise; `native` takes the pixels of level 0 as they are. */
@@ -47,7 +51,11 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     const { model } = options;
     const predictor = model === null ? null : keep(await openPredictor(model, options));
     const card = predictor?.card ?? null;
-    const encoder = keep(await (options.encoder === null ? openEncoderFor(model, card) : openEncoder(options.encoder)));
+    const { weights, threads } = options;
+    const how: EncoderOptions = { weights, threads, stain: await planStain(options.stain) };
+    const encoder = keep(
+      await (options.encoder === null ? openEncoderFor(model, card, how) : openEncoder(options.encoder, how)),
+    );
     const asked = options.patchMpp ?? card?.patchMpp ?? encoder.input.mpp;
     const patchMpp = asked === 'native' ? null : asked;
     const patchPx = options.patchPx ?? card?.patchPx ?? encoder.input.size ?? gridDefaults.patchPx;
@@ -68,8 +76,8 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
 }
 
 /** The encoder that the model was made for; the built-in one where there is no model. */
-async function openEncoderFor(model: string | null, card: ModelCard | null): Promise<Encoder> {
-  if (!card) return await openEncoder(DEFAULT_ENCODER);
+async function openEncoderFor(model: string | null, card: ModelCard | null, how: EncoderOptions): Promise<Encoder> {
+  if (!card) return await openEncoder(DEFAULT_ENCODER, how);
   if (!card.encoder) {
     const problem = `--model ${model} does not say of which encoder its features were.`;
     throw new UserError(
@@ -78,10 +86,10 @@ async function openEncoderFor(model: string | null, card: ModelCard | null): Pro
       `Name it with --encoder, for example --encoder ${DEFAULT_ENCODER}.`,
     );
   }
-  return await openEncoder(card.encoder).catch((error) => {
+  return await openEncoder(card.encoder, how).catch((error) => {
     if (!(error instanceof UserError)) throw error;
-    const problem = `--model ${model} needs features of the encoder ${card.encoder}, which cannot be made here.`;
-    const hint = `Take a model made for ${encoderNames.join(' or ')}.`;
+    const problem = `--model ${model} needs features of the encoder ${card.encoder}, which cannot be made here: ${error.problem}`;
+    const hint = `${error.hint} Or take a model made for ${encoderNames.join(' or ')}.`;
     throw new UserError('encoder-mismatch', problem, hint, { cause: error });
   });
 }

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
+import { fitSlideStain, type SlideStain } from '../features/stain-normalise.ts';
 import type { FeatureType } from '../features/store.ts';
 import type { PredictionResult } from '../mil/result.ts';
 import { toGeoJson } from '../tiling/geojson.ts';
@@ -65,6 +66,8 @@ interface Job {
   readonly slide: Slide;
   readonly hash: string;
   readonly survey: Survey;
+  /** Null when the encoder takes the colours as they are. */
+  readonly stain: SlideStain | null;
   /** Where the files are made. */
   readonly work: string;
   readonly line: Line;
@@ -108,11 +111,12 @@ export async function runSlide(
       const hash = await stages.run('open', () => hashSlide(input.source, signal));
       const found = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
       const survey = { ...found, grid: control.sample?.(found.grid) ?? found.grid };
+      const stain = await fitStain(input.id, slide, survey.grid, line.encoder, control);
       const all = patches(slide, survey.grid, { batchSize: options.batchSize, signal });
       const batches = line.encoder ? readAhead(all) : all;
       // Also what was asked for and never taken; a generator that has not begun would not see its own end.
       opened.push(() => Promise.allSettled([batches.return(), all.return()]));
-      return { input, slide, hash, survey, work, line, options, control, batches };
+      return { input, slide, hash, survey, stain, work, line, options, control, batches };
     });
     const extracted = await stations.extract.run(async () => {
       signal.throwIfAborted();
@@ -137,6 +141,17 @@ export async function runSlide(
     for (const close of opened.reverse()) await close();
     await rm(work, { recursive: true, force: true });
   }
+}
+
+async function fitStain(
+  name: string,
+  slide: Slide,
+  grid: PatchGrid,
+  encoder: Encoder | null,
+  { stages, signal }: SlideControl,
+): Promise<SlideStain | null> {
+  const plan = encoder?.stain;
+  return plan ? await stages.run('stain', () => fitSlideStain(name, slide, grid, plan, signal)) : null;
 }
 
 /** The first patches are asked for at once, while the slide waits for the encoder; where none is wanted, nothing is read. */
@@ -183,7 +198,7 @@ async function measure(job: Job): Promise<ExtractedJob> {
 
 /** Writes the bag, or holds it for the model. */
 async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob> {
-  const { work, survey, options, control, batches, line } = job;
+  const { work, survey, stain, options, control, batches, line } = job;
   const { grid } = survey;
   const { stages, signal } = control;
   const sieve = new PatchSieve(options.tiling, survey.tellsInk);
@@ -195,7 +210,12 @@ async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob
     });
     try {
       const onProgress = (done: number) => control.onProgress(done, grid.count);
-      await extractBag(grid, batches, encoder, sink, { sieve, signal, onProgress });
+      await extractBag(grid, batches, encoder, sink, {
+        sieve,
+        recolouring: stain?.recolouring ?? null,
+        signal,
+        onProgress,
+      });
       return await sink.finish();
     } finally {
       await sink.abort();
@@ -216,7 +236,8 @@ async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promis
   const { input, hash, survey, work, control } = job;
   const { stages, signal } = control;
   const { result, ranked } = await stages.run('aggregate', async () => {
-    const prediction = await predictor.predict({ id: input.id, hash }, bag, input.label, signal);
+    const placed = { ...bag, coords: survey.grid.coords };
+    const prediction = await predictor.predict({ id: input.id, hash }, placed, input.label, signal);
     if (prediction.scores) await bag.addScores(prediction.scores);
     return prediction;
   });
@@ -300,8 +321,9 @@ async function slideRecord(job: Job): Promise<SlideRecord> {
 /** Beyond it, patches have no more than a blurred copy of the slide's detail. */
 const MOST_ENLARGED = 2.2;
 
-function warnings({ slide: { scale, objectivePower, unreadable }, survey: { tissue, grid }, options }: Job): string[] {
-  const found: string[] = [];
+function warnings({ slide, survey: { tissue, grid }, stain, options }: Job): string[] {
+  const { scale, objectivePower, unreadable } = slide;
+  const found: string[] = stain?.warning ? [stain.warning] : [];
   if (scale.source === 'objective') {
     found.push(
       `The file gives no micrometres per pixel; ${scale.mpp} was derived from its objective. Check it, or pass --mpp.`,
