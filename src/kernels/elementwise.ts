@@ -57,7 +57,7 @@ export function multiply(tape: Tape, a: Tensor, b: Tensor): Tensor {
 
 /** While training, drops elements with probability p and scales the others by 1 / (1 - p); the tape's seed makes the mask. */
 export function dropout(tape: Tape, x: Tensor, p: number): Tensor {
-  if (!tape.training || p === 0) return x;
+  if (!tape.dropping || p === 0) return x;
   const seed = tape.nextSeed();
   const y = tape.create(x.shape, x.needsGradient);
   tape.run('dropout', [x, y], [x.length, p, seed, 0]);

@@ -23,8 +23,10 @@ export interface GradientSlot {
 }
 
 export interface TapeOptions {
-  /** Ops are recorded and dropout is on. */
+  /** Ops are recorded and, unless `dropout` is false, dropout is on. */
   readonly training: boolean;
+  /** False for gradients of the model as it predicts. */
+  readonly dropout?: boolean;
   /** Makes the masks of dropout. */
   readonly seed?: number;
   /** Parts given to `checkpoint` are computed again on the way back instead of kept: less memory for about a quarter more time. */
@@ -45,9 +47,13 @@ export class Tape {
     readonly options: TapeOptions = { training: false },
   ) {}
 
-  /** Whether dropout is on. */
   get training(): boolean {
     return this.options.training;
+  }
+
+  /** Whether dropout is on. */
+  get dropping(): boolean {
+    return this.options.training && this.options.dropout !== false;
   }
 
   /** Whether ops are remembered: what they need for the way back has to be made and kept. */

@@ -29,6 +29,8 @@ const WHOLE = 4096;
 /** A bag whose rows are read when they are wanted. */
 export interface ReadableBag extends RowSource {
   readonly meta: BagMeta;
+  /** As those of a `Bag`; models that scan the slide's grid want them. */
+  readonly coords?: Int32Array | null;
 }
 
 /** @throws UserError if the bag does not fit the model, holds numbers that are none, or needs more memory than there is. */
@@ -44,7 +46,7 @@ export function predictBag(
     dimension: card.input,
     patchMpp: card.patchMpp,
   });
-  const cells = cellsFor(card, name, { coords: 'coords' in bag ? bag.coords : null, meta: bag.meta });
+  const cells = cellsFor(card, name, { coords: bag.coords ?? null, meta: bag.meta });
   if ('read' in bag) return predictRows(open, name, bag, { ...options, cells });
   const { count, dimension, features } = bag;
   const read = async (first: number, rows: number) => features.subarray(first * dimension, (first + rows) * dimension);
@@ -101,7 +103,7 @@ function average(card: ModelCard, predictions: readonly BagPrediction[]): BagPre
     probabilities,
     risk: survival ? predictions.reduce((sum, { risk }) => sum + risk!, 0) / predictions.length : null,
     attention,
-    attentionRaw: predictions.every(({ attentionRaw }) => attentionRaw) ? attention && attention.map(log) : null,
+    attentionRaw: predictions.every(({ attentionRaw }) => attentionRaw) ? (attention?.map(log) ?? null) : null,
   };
 }
 

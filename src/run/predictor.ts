@@ -81,6 +81,6 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
 }
 
 /** The weights and what the card says about how to use them: K and flip, for two, are not in the weights. */
-function modelHash({ card, hash }: { card: ModelCard; hash: string }): string {
+export function modelHash({ card, hash }: { card: ModelCard; hash: string }): string {
   return `sha256:${createHash('sha256').update(JSON.stringify(card)).update(hash).digest('hex')}`;
 }

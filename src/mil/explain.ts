@@ -1,0 +1,160 @@
+/** Why a model says what it says: a score for each patch of a bag, of several kinds (docs/explanations.md). */
+import { UserError } from '../errors.ts';
+import type { Bag } from '../features/bag.ts';
+import { Tape } from '../kernels/tape.ts';
+import type { Tensor } from '../kernels/tensor.ts';
+import { dense } from './dense.ts';
+import { hiddenAttention } from './hidden-attention.ts';
+import type { MambaMil } from './mambamil.ts';
+import type { BagModel, BagOutput } from './model.ts';
+import type { ModelCard } from './model-card.ts';
+import type { OpenModel } from './model-folder.ts';
+import { cellsFor, predictBag } from './predict.ts';
+
+/**
+ * `evidence`: attention x logits of the patch, which add up to those of the bag. `gradient`: gradient x input.
+ * `hidden-attention`: of the scans.
+ */
+export const explanationKinds = ['evidence', 'gradient', 'hidden-attention'] as const;
+export type ExplanationKind = (typeof explanationKinds)[number];
+
+/** Score columns of the bag by name, one value a patch. */
+export type Explanations = Readonly<Record<string, Float32Array>>;
+
+/** Rows beyond which activations are computed again on the way back instead of kept. */
+const CHECKPOINT_ROWS = 4096;
+
+/** The kinds that a model has. */
+export function kindsOf(model: BagModel): ExplanationKind[] {
+  const { type } = model.config;
+  return explanationKinds.filter((kind) => {
+    if (kind === 'hidden-attention') return 'layers' in model;
+    return kind === 'gradient' || (type !== 'transmil' && type !== 'dsmil');
+  });
+}
+
+/**
+ * Explains the prediction of a bag; of an ensemble, the means over its members, each explaining the prediction of all.
+ *
+ * Columns: `evidence` (for the prediction, against the mean of the other classes; of a survival model for the risk),
+ * `evidence_<class>`, `gradient_x_input` (likewise for the prediction), `hidden_attention`.
+ *
+ * @throws UserError as `predictBag`; `no-explanation` for a kind that the model does not have.
+ */
+export async function explainBag(
+  open: OpenModel,
+  bag: Bag,
+  kinds: readonly ExplanationKind[] = kindsOf(open.model),
+): Promise<Explanations> {
+  const missing = kinds.find((kind) => !kindsOf(open.model).includes(kind));
+  if (missing) {
+    const has = kindsOf(open.model).join(', ');
+    const problem = `A model of type ${open.card.type} has no ${missing}.`;
+    throw new UserError('no-explanation', problem, `It has ${has}.`);
+  }
+  // Checks the bag, and says what there is to be explained.
+  const { logits } = await predictBag(open, bag);
+  const direction = directionOf(open.card, logits);
+  const members = open.members ?? [open];
+  const sums: Record<string, Float32Array> = {};
+  for (const member of members) {
+    for (const [name, values] of Object.entries(await explainByOne(member, bag, kinds, direction))) {
+      const sum = (sums[name] ??= new Float32Array(values.length));
+      values.forEach((value, i) => {
+        sum[i]! += value / members.length;
+      });
+    }
+  }
+  return sums;
+}
+
+async function explainByOne(
+  { card, model, parameters }: OpenModel,
+  bag: Bag,
+  kinds: readonly ExplanationKind[],
+  direction: Float32Array,
+): Promise<Explanations> {
+  const { device } = parameters;
+  const { count, dimension } = bag;
+  const cells = cellsFor(card, bag.meta.slideId, bag);
+  const columns: Record<string, Float32Array> = {};
+  const tape = new Tape(device, { training: true, dropout: false, checkpoint: count > CHECKPOINT_ROWS });
+  let attention: Float32Array | null = null;
+  try {
+    const features = tape.constant(bag.features, [count, dimension], true);
+    const output = model.forward(tape, { features, offsets: [0, count], cells });
+    if (output.attention?.length === count) attention = await device.read(output.attention);
+    if (kinds.includes('evidence')) {
+      Object.assign(columns, await evidence(tape, card, model, output, attention, direction));
+    }
+    if (kinds.includes('gradient')) {
+      tape.backward([[output.logits, tape.constant(direction, [1, direction.length])]]);
+      const gradient = await device.read(tape.gradientOf(features)!);
+      columns.gradient_x_input = rowSums(gradient, bag.features, count);
+    }
+  } finally {
+    tape.close();
+  }
+  if (kinds.includes('hidden-attention')) {
+    columns.hidden_attention = await hiddenAttention(model as MambaMil, device, bag.features, attention!, cells);
+  }
+  return columns;
+}
+
+/**
+ * The direction in the logits that is explained: the predicted class against the mean of the others, so that what all logits
+ * share, and no probability shows, counts for nothing; of a survival model the gradient of the risk.
+ */
+export function directionOf(card: ModelCard, logits: Float32Array): Float32Array {
+  if (card.task === 'survival') {
+    const hazards = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+    let alive = 1;
+    const survival = hazards.map((hazard) => (alive *= 1 - hazard));
+    // risk = -sum_j S_j and dS_j / dlogit_k = -S_j hazard_k for k <= j.
+    return hazards.map((hazard, k) => hazard * survival.subarray(k).reduce((a, b) => a + b, 0));
+  }
+  const best = logits.indexOf(Math.max(...logits));
+  return logits.map((_, k) => (k === best ? 1 : -1 / (logits.length - 1)));
+}
+
+/** Logits of each patch as if it were the bag, weighted as the model weighs it: over the patches they add up to the bag's. */
+async function evidence(
+  tape: Tape,
+  card: ModelCard,
+  model: BagModel,
+  output: BagOutput,
+  attention: Float32Array | null,
+  direction: Float32Array,
+): Promise<Explanations> {
+  const patchLogits = await tape.device.read(output.instanceLogits ?? classified(tape, model, output.instances!));
+  const classes = direction.length;
+  const count = patchLogits.length / classes;
+  const byClass = card.classes.map((_, k) => {
+    const own = Float32Array.from({ length: count }, (_, t) => patchLogits[t * classes + k]!);
+    if (attention) return own.map((logit, t) => attention[t]! * logit);
+    if (card.type === 'mean') return own.map((logit) => logit / count);
+    const strongest = own.indexOf(own.reduce((a, b) => Math.max(a, b)));
+    return own.map((logit, t) => (t === strongest ? logit : 0));
+  });
+  const joined = Float32Array.from({ length: count }, (_, t) =>
+    byClass.reduce((sum, own, k) => sum + direction[k]! * own[t]!, 0),
+  );
+  if (card.task === 'survival') return { evidence: joined };
+  return { evidence: joined, ...Object.fromEntries(card.classes.map((name, k) => [`evidence_${name}`, byClass[k]!])) };
+}
+
+/** The slide's classifier on single instances. */
+function classified(tape: Tape, { parameters }: BagModel, instances: Tensor): Tensor {
+  const name = [...parameters.keys()].find((key) => /^classifiers?(\.0)?\.weight$/.test(key))!;
+  const bias = parameters.get(name.replace(/weight$/, 'bias'))!;
+  return dense(tape, instances, { weight: parameters.get(name)!, bias });
+}
+
+function rowSums(a: Float32Array, b: Float32Array, rows: number): Float32Array {
+  const width = a.length / rows;
+  return Float32Array.from({ length: rows }, (_, row) => {
+    let sum = 0;
+    for (let i = row * width; i < (row + 1) * width; i++) sum += a[i]! * b[i]!;
+    return sum;
+  });
+}
