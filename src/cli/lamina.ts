@@ -24,9 +24,11 @@ interface CommandEntry {
 const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   info: { summary: 'show what a slide file holds: format, levels, scale, hash', load: () => import('./info.ts') },
   tile: { summary: 'find the tissue and the grid of patches', load: () => import('./tile.ts') },
+  encoders: { summary: 'list the patch encoders and what each wants', load: () => import('./encoders.ts') },
   extract: { summary: 'stream patches through an encoder into bags', load: () => import('./extract.ts') },
   convert: { summary: 'bags between tools, checkpoints between formats', load: () => import('./convert.ts') },
   run: { summary: 'predict slides and draw their heatmaps', load: () => import('./run.ts') },
+  explain: { summary: 'say which patches a prediction came from', load: () => import('./explain.ts') },
   evaluate: {
     summary: 'say how good predictions are, with intervals and a report',
     load: () => import('./evaluate.ts'),

@@ -59,16 +59,31 @@ async function locatePreset(preset: Preset, options: LocateOptions): Promise<Loc
   return { name, path, recipe: await recipeBeside(path, recipe), dimension };
 }
 
-/** Weights that someone put where they are found without being named. */
-async function keptWeights({ name, title, licence, access, gated }: Preset): Promise<string> {
+/** Whether a preset can be opened without saying where its weights are. */
+export async function encoderIsHere({ name }: Preset): Promise<boolean> {
+  return (await firstThere(placesOf(name))) !== null;
+}
+
+/** Where weights are found without being named. */
+function placesOf(name: string): string[] {
   const folder = join(cacheFolder(), 'encoders');
-  const candidates = [join(folder, `${name}.onnx`), join(folder, name, 'model.onnx')];
-  for (const path of candidates) if (await stat(path).catch(() => null)) return path;
+  return [join(folder, `${name}.onnx`), join(folder, name, 'model.onnx')];
+}
+
+async function firstThere(paths: readonly string[]): Promise<string | null> {
+  for (const path of paths) if (await stat(path).catch(() => null)) return path;
+  return null;
+}
+
+async function keptWeights({ name, title, licence, access, gated }: Preset): Promise<string> {
+  const places = placesOf(name);
+  const path = await firstThere(places);
+  if (path) return path;
   const asking = gated ? `ask for access at ${access}` : `get the weights at ${access}`;
   throw new UserError(
     'no-weights',
     `The weights of ${title} are not here; they do not come with this program (licence: ${licence}).`,
-    `To use it, ${asking}, export them to ONNX (docs/encoders.md), and give the file with --weights or put it at ${candidates[0]}.`,
+    `To use it, ${asking}, export them to ONNX (docs/encoders.md), and give the file with --weights or put it at ${places[0]}.`,
   );
 }
 
