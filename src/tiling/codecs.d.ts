@@ -4,6 +4,9 @@ interface WasmDecoder {
   getEncodedBuffer(length: number): Uint8Array;
   readHeader(): void;
   decode(): void;
+  /** JPEG 2000 alone: at 1 / 2^halvings of its size; how often that goes is known after `readHeader`. */
+  decodeSubResolution(halvings: number, layers: number): void;
+  getNumDecompositions(): number;
   getFrameInfo(): { width: number; height: number; bitsPerSample: number; componentCount: number; isSigned?: boolean };
   /** Interleaved samples, in memory of the module. */
   getDecodedBuffer(): Uint8Array;

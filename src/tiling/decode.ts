@@ -1,26 +1,12 @@
 /** Encoded tile in, RGB pixels out. Runs in the decoder threads; knows nothing of slides. */
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { inflateSync } from 'node:zlib';
-import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
-import createOpenJpeg from '@cornerstonejs/codec-openjpeg/decodewasmjs';
 import { ZSTDDecoder } from 'zstddec';
-import { jpegSize } from './jpeg-stream.ts';
+import { decodeBaseline } from './baseline-jpeg.ts';
 import { decodeLzw } from './lzw.ts';
 import { decodePackBits } from './packbits.ts';
 import { resampleArea } from './resample.ts';
-import { splitPlanes, type TileEncoding } from './tile-encoding.ts';
-import { tileLoops } from './wasm/open.ts';
-
-/** Decoded samples: interleaved, `samples` per pixel, 8 bits. */
-interface Samples {
-  readonly width: number;
-  readonly height: number;
-  readonly samples: number;
-  readonly data: Uint8Array;
-  /** Every pixel is the mean of `reduced` x `reduced` stored ones; 1 if not said. */
-  readonly reduced?: number;
-}
+import { type Samples, splitPlanes, type TileEncoding } from './tile-encoding.ts';
+import { decodeJpeg2000, decodeJpegTurbo } from './wasm-codecs.ts';
 
 /** Which pixels of a tile are wanted. */
 export interface TileWindow {
@@ -50,7 +36,7 @@ export async function decodeTile(
   const [width, height] = [scale * window.width, scale * window.height];
   const wish = [8, 4, 2].find((step) => [by, left, top, width, height].every((length) => length % step === 0)) ?? 1;
   const decoded = await decodeSamples(bytes, encoding, top + height, wish);
-  const { reduced = 1 } = decoded;
+  const { reduced = 1, phase = 0 } = decoded;
   const [right, bottom] = [(left + width) / reduced, (top + height) / reduced];
   if (decoded.width < right || decoded.height < bottom) {
     throw new Error(`holds ${decoded.width} x ${decoded.height} pixels where ${right} x ${bottom} are expected`);
@@ -66,7 +52,7 @@ export async function decodeTile(
   const pixels = new Uint8Array((width / reduced) * (height / reduced) * 3);
   rgb(pixels);
   const [columns, rows] = [Math.ceil(width / by), Math.ceil(height / by)];
-  const whole = { x: 0, y: 0, width: columns * rest, height: rows * rest };
+  const whole = { x: phase, y: phase, width: columns * rest, height: rows * rest };
   resampleArea(pixels, width / reduced, height / reduced, whole, target, columns, rows);
 }
 
@@ -79,31 +65,15 @@ function decodeSamples(
 ): Samples | Promise<Samples> {
   switch (encoding.codec) {
     case 'jpeg':
-      return decodeBaseline(bytes, encoding, reduce) ?? decodeWith(openJpegTurbo, bytes, encoding);
+      return decodeBaseline(bytes, encoding, reduce) ?? decodeJpegTurbo(bytes, encoding);
     case 'jpeg2000':
-      return decodeWith(openJpeg2000, bytes, encoding);
+      return decodeJpeg2000(bytes, encoding, reduce);
     case 'webp':
     case 'png':
       return decodePicture(bytes, encoding);
     default:
       return encoding.planar ? decodePlanes(bytes, encoding, height) : decodeRaw(bytes, encoding, height);
   }
-}
-
-/** What is larger is left to libjpeg-turbo, which needs less memory. */
-const maxBaselinePixels = 16 * 1024 * 1024;
-
-/** The JPEG that nearly all slides consist of, by our own decoder; null if it is another kind, or damaged. Valid until the next call. */
-function decodeBaseline(bytes: Uint8Array, encoding: TileEncoding, reduce: number): Samples | null {
-  checkDeclaredSize(bytes, encoding);
-  if (encoding.width * encoding.height > maxBaselinePixels) return null;
-  const loops = tileLoops();
-  const at = loops.take(bytes.length);
-  new Uint8Array(loops.memory.buffer).set(bytes, at);
-  if (!loops.decodeJpeg(at, bytes.length, reduce)) return null;
-  const [width, height, samples] = [loops.pixelsWidth.value, loops.pixelsHeight.value, loops.pixelsSamples.value];
-  const data = new Uint8Array(loops.memory.buffer, loops.pixels.value, width * height * samples);
-  return { width, height, samples, data, reduced: reduce };
 }
 
 async function decodePicture(bytes: Uint8Array, { width, height }: TileEncoding): Promise<Samples> {
@@ -171,75 +141,6 @@ async function unpackZstd(bytes: Uint8Array, limit: number): Promise<Uint8Array>
     zstd = undefined;
     throw error;
   }
-}
-
-/** A codec of this thread: made at first use, and made anew after a failure, because a failed decoder keeps its memory. */
-interface WasmCodec {
-  decoder: Promise<WasmDecoder> | null;
-  readonly create: () => Promise<WasmDecoder>;
-}
-
-const require = createRequire(import.meta.url);
-
-function moduleOptions(wasmBinary: Uint8Array): WasmModuleOptions {
-  return { wasmBinary, print() {}, printErr() {} };
-}
-
-const openJpegTurbo: WasmCodec = {
-  decoder: null,
-  async create() {
-    const wasm = await readFile(require.resolve('@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm'));
-    return new (await createJpegTurbo(moduleOptions(wasm))).JPEGDecoder();
-  },
-};
-
-const openJpeg2000: WasmCodec = {
-  decoder: null,
-  async create() {
-    const wasm = await readFile(require.resolve('@cornerstonejs/codec-openjpeg/decodewasm'));
-    return new (await createOpenJpeg(moduleOptions(wasm))).J2KDecoder();
-  },
-};
-
-async function decodeWith(codec: WasmCodec, bytes: Uint8Array, encoding: TileEncoding): Promise<Samples> {
-  checkDeclaredSize(bytes, encoding);
-  codec.decoder ??= codec.create();
-  const decoder = await codec.decoder;
-  try {
-    decoder.getEncodedBuffer(bytes.length).set(bytes);
-    decoder.decode();
-    const { width, height, componentCount, bitsPerSample } = decoder.getFrameInfo();
-    if (bitsPerSample > 8) throw new Error(`has ${bitsPerSample} bits per sample; 8 are supported`);
-    const data = decoder.getDecodedBuffer();
-    if (data.length < width * height * componentCount) throw new Error('is cut short');
-    return { width, height, samples: componentCount, data };
-  } catch (error) {
-    codec.decoder = null;
-    // Emscripten throws the address of a C++ exception.
-    throw error instanceof Error ? error : new Error(`is not valid ${encoding.codec}`);
-  }
-}
-
-/** Refuses a picture that says it is larger than its tile, before a decoder makes room for it. */
-function checkDeclaredSize(bytes: Uint8Array, { codec, width, height }: TileEncoding): void {
-  const declared = codec === 'jpeg' ? jpegSize(bytes) : jpeg2000Size(bytes);
-  if (declared.width > width || declared.height > height) {
-    throw new Error(`says it has ${declared.width} x ${declared.height} pixels in a tile of ${width} x ${height}`);
-  }
-}
-
-/** The size in the SIZ marker of a raw codestream (`ff4fff51`) or of the one inside a JP2 file. */
-function jpeg2000Size(bytes: Uint8Array): { width: number; height: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + 24 <= Math.min(bytes.length, 4096); at++) {
-    if (view.getUint32(at) === 0xff4fff51) {
-      return {
-        width: view.getUint32(at + 8) - view.getUint32(at + 16),
-        height: view.getUint32(at + 12) - view.getUint32(at + 20),
-      };
-    }
-  }
-  throw new Error('is not a JPEG 2000 picture');
 }
 
 function toRgb(from: Samples, colour: TileEncoding['colour'], width: number, height: number, target: Uint8Array): void {

@@ -21,6 +21,18 @@ export interface TileEncoding {
   readonly reduce?: number;
 }
 
+/** Decoded samples: interleaved, `samples` per pixel, 8 bits. */
+export interface Samples {
+  readonly width: number;
+  readonly height: number;
+  readonly samples: number;
+  readonly data: Uint8Array;
+  /** How many times smaller than stored it was decoded; 1 if not said. */
+  readonly reduced?: number;
+  /** How far right and below the middle of a pixel the middle of those it stands for lies, in pixels; 0 if not said. */
+  readonly phase?: number;
+}
+
 /** Planes of one tile as one piece of bytes: before each its length in four bytes. */
 export function joinPlanes(planes: readonly Uint8Array[]): Uint8Array {
   const joined = new Uint8Array(planes.reduce((sum, plane) => sum + 4 + plane.length, 0));
@@ -43,4 +55,14 @@ export function splitPlanes(joined: Uint8Array): Uint8Array[] {
     at = end;
   }
   return planes;
+}
+
+/**
+ * Refuses a picture that says it is larger than its tile, before a decoder makes room for it.
+ * @throws Error with both sizes.
+ */
+export function checkFits(declared: { width: number; height: number }, { width, height }: TileEncoding): void {
+  if (declared.width > width || declared.height > height) {
+    throw new Error(`says it has ${declared.width} x ${declared.height} pixels in a tile of ${width} x ${height}`);
+  }
 }

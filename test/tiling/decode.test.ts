@@ -1,16 +1,19 @@
 /** Our own JPEG decoder against libvips (libjpeg-turbo by another road), and reduced tiles against means of whole ones. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
 import sharp, { type JpegOptions } from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../src/random.ts';
 import { decodeTile, type TileWindow } from '../../src/tiling/decode.ts';
 import { jpegSize } from '../../src/tiling/jpeg-stream.ts';
+import { openSlide } from '../../src/tiling/open-slide.ts';
 import { resampleArea } from '../../src/tiling/resample.ts';
 import type { RgbImage } from '../../src/tiling/slide.ts';
 import { tileLoops } from '../../src/tiling/wasm/open.ts';
-import { createPicture, meanDifference } from './pictures.ts';
+import { createPicture, dataFolder, meanDifference } from './pictures.ts';
 
 /** Hard edges in full colour: every path of the transform, and values that must be clamped. */
 function createStripes(width: number, height: number): RgbImage {
@@ -127,3 +130,31 @@ describe('a tile reduced', () => {
     }
   });
 });
+
+const jpeg2000 = ['tcga-cr-7395-01a-01-ts1.svs', 'wsi-jpeg2000-lossless.dcm'].map((name) =>
+  join(dataFolder, 'slides', name),
+);
+
+describe.skipIf(!jpeg2000.every((path) => existsSync(path)))(
+  'JPEG 2000 reduced (skipped if the slides are missing)',
+  () => {
+    it.each(jpeg2000.flatMap((path) => [2, 4, 8].map((reduce) => [path, reduce] as const)))(
+      '%s by %i is close to the means of its pixels',
+      async (path, reduce) => {
+        const slide = await openSlide(path);
+        const { width, height, tileWidth, tileHeight } = slide.levels[0]!;
+        const [column, row] = [width, height].map((size, i) => Math.floor(size / (i ? tileHeight : tileWidth) / 2)) as [
+          number,
+          number,
+        ];
+        const whole = (await slide.readTileRgb(0, column, row))!;
+        const found = (await slide.readTileRgb(0, column, row, { reduce }))!;
+        await slide.close();
+        const expected = new Uint8Array(found.data.length);
+        const rectangle = { x: 0, y: 0, width: found.width * reduce, height: found.height * reduce };
+        resampleArea(whole.data, whole.width, whole.height, rectangle, expected, found.width, found.height);
+        expect(meanDifference(found.data, expected)).toBeLessThan(1.5);
+      },
+    );
+  },
+);

@@ -14,7 +14,7 @@ const segment: usize = values + 256;
 const slotBytes: usize = segment + 16 + 256 + 8;
 
 /** Four tables for DC, four for AC. */
-const slots = memory.data(8 * 5200, 16);
+const slots = memory.data(8 * 4800, 16);
 
 /** The end of a block, as a run that leads out of every block. */
 export const blockEnd: i32 = 128;
