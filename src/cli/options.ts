@@ -86,14 +86,22 @@ export function addPatchOptions(command: Command): Command {
     return option;
   };
   add('--mpp <um>', 'micrometres per pixel of the slides, over what the files say', parsePositive);
-  add('--patch-size <px>', 'side of a patch (default: what the model or encoder wants)', parseCount);
-  add('--target-mpp <um>', 'micrometres per pixel of the patches, or native (default: likewise)', parseTargetMpp);
+  add('--patch-size <px>', 'side of a patch (default: what the model or encoder wants, else 256)', parseCount);
+  add(
+    '--target-mpp <um>',
+    'micrometres per pixel of the patches, or native (default: likewise, else 0.5)',
+    parseTargetMpp,
+  );
   add('--stride <px>', 'from one patch to the next (default: the side of a patch)', parsePositive);
   add('--overlap <px>', 'of neighbouring patches, instead of --stride', parseWhole).conflicts('stride');
   add('--min-tissue <share>', 'least share of a patch that is tissue', parseShare, gridDefaults.minTissue);
   add('--max-patches <n>', 'at most so many patches a slide, chosen by --seed', parseCount);
   add('--seed <n>', 'of what is left to chance', parseWhole, gridDefaults.seed);
-  add('--order <name>', 'of patches: row-major, column-major, snake, hilbert, window-W', parseOrder);
+  add(
+    '--order <name>',
+    'of patches: row-major, column-major, snake, hilbert, window-W (default: what the model wants, else row-major)',
+    parseOrder,
+  );
   add('--jitter <px>', 'move each patch at random by up to so much', parseWhole, gridDefaults.jitterPx);
   add('--min-focus <value>', 'leave out patches less sharp (see coords.arrow for values)', parsePositive);
   add('--max-pen <share>', 'leave out patches with more ink', parseShare);
