@@ -123,17 +123,20 @@ async function inWorkers(
 
 function runOn(worker: Worker, task: ToWorker, onEpoch: RunnerOptions['onEpoch']): Promise<FoldOutcome> {
   return new Promise((resolve, reject) => {
-    const end = (settle: () => void) => {
-      worker.removeAllListeners();
-      settle();
+    const onMessage = (message: FromWorker) => {
+      if (message.kind === 'epoch') return onEpoch?.(message.number, message.record);
+      end();
+      if (message.kind === 'done') resolve(message.outcome);
+      else reject(errorOf(message));
     };
-    worker.on('message', (message: FromWorker) => {
-      if (message.kind === 'epoch') onEpoch?.(message.number, message.record);
-      else if (message.kind === 'done') end(() => resolve(message.outcome));
-      else end(() => reject(errorOf(message)));
-    });
-    worker.on('error', (error) => end(() => reject(error)));
-    worker.on('exit', (code) => end(() => reject(new Error(`a training thread ended with code ${code}`))));
+    const onError = (error: Error) => {
+      end();
+      reject(error);
+    };
+    const onExit = (code: number) => onError(new Error(`a training thread ended with code ${code}`));
+    // By name: a worker has listeners of its own, without which it never says that it ended.
+    const end = () => worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     worker.postMessage(task);
   });
 }
