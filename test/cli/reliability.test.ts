@@ -1,0 +1,29 @@
+/** A short form of `bench/reliability.ts`, whose long form is in docs/reliability.md. */
+import { describe, expect, it } from 'vitest';
+import { hasRedis } from '../../bench/redis-server.ts';
+import { killBatch, killWorkers } from '../../bench/reliability.ts';
+
+const TWO_MINUTES = 120_000;
+
+describe('killed at random moments', () => {
+  it(
+    'a batch is finished by the next start: every slide once, the same bytes, nothing left behind',
+    async () => {
+      const { faults, kills, interrupted } = await killBatch({ kills: 4, slides: 5, seed: 3 });
+      expect(faults).toEqual([]);
+      expect(kills).toBe(4);
+      expect(interrupted).toBeGreaterThan(0);
+    },
+    TWO_MINUTES,
+  );
+
+  it.skipIf(!hasRedis)(
+    `so are workers, with Redis killed in between${hasRedis ? '' : ' (skipped: there is no redis-server)'}`,
+    async () => {
+      const { faults, kills } = await killWorkers({ kills: 4, slides: 5, seed: 3, workers: 3 });
+      expect(faults).toEqual([]);
+      expect(kills).toBe(4);
+    },
+    TWO_MINUTES,
+  );
+});
