@@ -1,6 +1,6 @@
 /** What a benchmark says: a number, what it is compared with, and the mark it has to reach. */
 
-export type Unit = 'ms' | 's' | 'us' | 'kB' | 'MB' | 'GB/s' | 'GFLOP/s' | 'steps/s' | 'tiles/s' | 'x';
+export type Unit = 'ms' | 's' | 'us' | 'kB' | 'MB' | 'GB/s' | 'GFLOP/s' | 'steps/s' | 'tiles/s' | 'patches/s' | 'x';
 
 export interface Result {
   readonly name: string;
@@ -43,7 +43,7 @@ interface Details {
   readonly mark?: Limit | null;
 }
 
-const RATES: readonly Unit[] = ['GB/s', 'GFLOP/s', 'steps/s', 'tiles/s'];
+const RATES: readonly Unit[] = ['GB/s', 'GFLOP/s', 'steps/s', 'tiles/s', 'patches/s'];
 
 export function resultOf(name: string, value: number, unit: Unit, details: Details = {}): Result {
   const { baseline = null, spread = null, floor = null, mark = null } = details;

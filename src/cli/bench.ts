@@ -1,5 +1,6 @@
 /** `lamina bench`: how fast kernels and models are on this machine, after a check that they are right. */
 import { Argument, type Command, Option } from 'commander';
+import { benchEncoders } from '../bench/encoders.ts';
 import { benchKernels } from '../bench/kernels.ts';
 import { machine } from '../bench/machine.ts';
 import { benchModel, type ModelPart, modelParts } from '../bench/model.ts';
@@ -11,6 +12,8 @@ import { dim, printFacts, printJson, printLine, printTable } from './print.ts';
 
 interface Options extends DeviceFlags {
   readonly only?: ModelPart;
+  readonly encoder?: string;
+  readonly weights?: string;
   readonly peer: string;
   readonly quick?: boolean;
   readonly json?: boolean;
@@ -19,24 +22,27 @@ interface Options extends DeviceFlags {
 export function configure(command: Command): void {
   addDeviceOptions(
     command
-      .addArgument(new Argument('<what>', 'what to measure').choices(['kernels', 'model', 'viewer']))
+      .addArgument(new Argument('<what>', 'what to measure').choices(['kernels', 'encoders', 'model', 'viewer']))
       .addOption(new Option('--only <part>', 'one part of `model`').choices(modelParts))
       .addOption(
         new Option('--peer <folder>', 'programs to compare `model` and `viewer` with')
           .default('../shared/peers')
           .env('LAMINA_PEER'),
       )
+      .option('--encoder <name>', 'network that `encoders` measures beside the built-in one')
+      .option('--weights <place>', 'its weights, if it is a listed one')
       .option('--quick', 'small sizes: whether everything runs, not how fast'),
   )
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `model` 10, `viewer` 2.',
+      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `viewer` 2.',
     )
-    .action(async (what: 'kernels' | 'model' | 'viewer', { only, json, ...options }: Options) => {
+    .action(async (what: 'kernels' | 'encoders' | 'model' | 'viewer', { only, json, ...options }: Options) => {
       const say = (step: string) => void process.stderr.write(`${step}\n`);
       const measure = {
         kernels: () => benchKernels({ ...options, say }),
+        encoders: () => benchEncoders({ ...options, say }),
         model: () => benchModel({ ...options, parts: only && [only], say, signal: interruptSignal() }),
         viewer: () => benchViewer({ ...options, say, signal: interruptSignal() }),
       };

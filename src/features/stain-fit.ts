@@ -33,6 +33,8 @@ const STAINED = 0.15 / Math.LN10;
 /** Stained pixels below which nothing is fitted, and the share of the sample. */
 const FEWEST = 500;
 const LEAST_SHARE = 0.005;
+/** Mean density of the three colours that half the tissue of a brightfield slide stays far below: a sixteenth of the light. */
+const DARK = 1.2;
 /** Percentiles of the angle at which the stains lie, and of their amounts. */
 const ANGLE = 0.01;
 const MOST = 0.99;
@@ -48,6 +50,7 @@ export function fitStains(method: StainMethod, rgb: Uint8Array): StainStatistics
   if (deep.length < Math.max(FEWEST, LEAST_SHARE * pixels)) {
     return { reason: `${deep.length} of ${pixels} sampled pixels are stained` };
   }
+  if (medianDensity(rgb, deep) > DARK) return { reason: 'its picture is dark, as fluorescence is' };
   if (method === 'reinhard') return labStatistics(rgb, tissue);
   // The hue of a pale pixel says little; how much stain there is, is a matter of all the tissue.
   const densities = densitiesOf(rgb, deep);
@@ -98,6 +101,15 @@ function stainedPixels(rgb: Uint8Array, by: 'mean' | 'least'): Uint32Array {
     if (density > STAINED && r + g + b > 60) found.push(i / 3);
   }
   return Uint32Array.from(found);
+}
+
+/** Of the mean of the three colours. */
+function medianDensity(rgb: Uint8Array, pixels: Uint32Array): number {
+  const means = Float64Array.from(pixels, (pixel) => {
+    const at = 3 * pixel;
+    return (DENSITY[rgb[at]!]! + DENSITY[rgb[at + 1]!]! + DENSITY[rgb[at + 2]!]!) / 3;
+  });
+  return percentile(means.sort(), 0.5);
 }
 
 /** Three densities a pixel. */

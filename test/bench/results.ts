@@ -5,7 +5,7 @@ import type { Result } from '../../src/bench/result.ts';
 export function expectResults(results: readonly Result[]): string[] {
   for (const { name, value, unit, baseline, ratio } of results) {
     expect(value, name).toBeGreaterThan(0);
-    expect(unit, name).toMatch(/^(ms|s|us|kB|MB|GB\/s|GFLOP\/s|steps\/s|tiles\/s|x)$/);
+    expect(unit, name).toMatch(/^(ms|s|us|kB|MB|GB\/s|GFLOP\/s|steps\/s|tiles\/s|patches\/s|x)$/);
     expect(baseline === null, name).toBe(ratio === null);
     if (baseline !== null) expect(ratio, name).toBeGreaterThan(0);
   }

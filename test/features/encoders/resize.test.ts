@@ -45,7 +45,7 @@ describe('a resized picture', () => {
           const turn = (rgb: Uint8Array, side: number) =>
             rgb.map((_, i) => rgb[3 * ((Math.floor(i / 3) % side) * side + Math.floor(i / 3 / side)) + (i % 3)]!);
           if (kind === 'bicubic') return;
-        const [once, other] = [
+          const [once, other] = [
             resized(turn(source, from), from, to, kind),
             turn(resized(source, from, to, kind), to),
           ];
