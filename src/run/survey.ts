@@ -5,6 +5,7 @@ import { UserError } from '../errors.ts';
 import type { GridOrder } from '../row-order.ts';
 import { readGeoJson } from '../tiling/geojson.ts';
 import { createGrid, excludeFromGrid, gridDefaults, type PatchGrid } from '../tiling/grid.ts';
+import { holesOf } from '../tiling/holes.ts';
 import { intersect } from '../tiling/morphology.ts';
 import type { Overview } from '../tiling/overview.ts';
 import { noLimits, type PatchLimits, type PatchMeasures, PatchSieve } from '../tiling/patch-sieve.ts';
@@ -54,7 +55,7 @@ export interface Survey {
 /** Longer side of the thumbnail and the heatmap. */
 const THUMBNAIL_PX = 1024;
 
-/** @throws UserError `no-mpp`, `bad-grid`, `bad-geojson`, `missing-file`; the signal's reason. */
+/** @throws UserError `no-mpp`, `bad-grid`, `bad-geojson`, `missing-file`, `unreadable-slide`; the signal's reason. */
 export async function surveySlide(
   slide: Slide,
   id: string,
@@ -85,9 +86,21 @@ async function tissueOfInterest(
   signal: AbortSignal,
 ): Promise<TissueMask> {
   const tissue = mask === null ? await readTissue(slide, signal) : await readGeoJson(await areasOf(mask, id), slide);
+  if (mask === null && !tissue.data.includes(1)) requireMostlyReadable(slide);
   if (roi === null) return tissue;
   const wanted = await readGeoJson(await areasOf(roi, id), slide);
   return tissueMask(intersect(tissue, wanted), tissue.level0PerPixel, maskPixelUm2(slide));
+}
+
+const mostMissing = 0.5;
+
+/** Glass shows no tissue, and neither does what cannot be read: that is not the same. */
+function requireMostlyReadable(slide: Slide): void {
+  const { width, height } = slide.levels[0]!;
+  const missing = holesOf(slide).reduce((sum, hole) => sum + hole.width * hole.height, 0);
+  if (missing <= mostMissing * width * height) return;
+  const problem = `${slide.source}: most of it cannot be read (${slide.unreadable[0]?.reason}), and the rest shows no tissue.`;
+  throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
 }
 
 /** The file of a slide's areas: the path itself, or `<id>.geojson` in it when it is a folder. */

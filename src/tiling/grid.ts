@@ -40,6 +40,9 @@ export const gridDefaults = {
   order: 'row-major',
 } as const;
 
+/** Four pixels apart on the largest slides; more is a slip of the keyboard. */
+const maxPlaces = 50e6;
+
 export interface PatchGrid {
   readonly count: number;
   /** count x 2: x, y of each patch's top-left corner, whole level-0 px. */
@@ -70,7 +73,7 @@ export interface ExcludedPlaces {
  * Patches side by side from the slide's top-left corner, those with enough tissue. The last column and row may hang over the edge.
  *
  * @param tissue null takes the whole slide for tissue.
- * @throws UserError `no-mpp` if a scale is asked for and the slide has none.
+ * @throws UserError `no-mpp` if a scale is asked for and the slide has none; `bad-grid`.
  */
 export function createGrid(
   slide: Pick<Slide, 'source' | 'levels' | 'scale'>,
@@ -86,6 +89,13 @@ export function createGrid(
   const level0Stride = stridePx * level0PerPx;
   const columns = placesAlong(width, level0Side, level0Stride);
   const rows = placesAlong(height, level0Side, level0Stride);
+  if (columns * rows > maxPlaces) {
+    throw new UserError(
+      'bad-grid',
+      `A grid over ${slide.source} would have ${columns} x ${rows} places.`,
+      'Ask for larger patches or a larger stride.',
+    );
+  }
   const moved = jitter(jitterPx * level0PerPx, seed);
   const share = tissue
     ? tissueShare(tissue, level0Side)

@@ -389,6 +389,31 @@ describe('a tile that cannot be read', () => {
   });
 });
 
+describe('what cannot be done', () => {
+  it('a slide of which nothing can be read fails, and is not taken for one without tissue', async () => {
+    await writeFile(
+      at('bare.dzi'),
+      '<Image Format="jpg" Overlap="0" TileSize="256"><Size Width="3000" Height="2000"/></Image>',
+    );
+    const whole = await readFile(at('glass.tif'));
+    // Tiles lie between the header and the directory: the directory alone is left.
+    const directory = whole.readUInt32LE(4);
+    whole.fill(0, 8, directory > whole.length / 2 ? directory : 8);
+    if (directory < whole.length / 2) whole.fill(0, Math.floor(whole.length / 2));
+    await writeFile(at('wiped.tif'), whole);
+    const { code, failures } = await tile(['bare.dzi', 'wiped.tif'], '--mpp', '0.5');
+    expect(code).toBe(1);
+    expect((await failures()).map(({ code }) => code)).toEqual(['unreadable-slide', 'unreadable-slide']);
+  });
+
+  it('a grid that would never end is refused', async () => {
+    const { code, failures } = await tile(['a.tif'], '--stride', '0.05');
+    expect(code).toBe(1);
+    const message = expect.stringMatching(/would have \d+ x \d+ places/);
+    expect(await failures()).toMatchObject([{ code: 'bad-grid', message }]);
+  });
+});
+
 const FLUORESCENCE = join(process.env.LAMINA_DATA ?? '../shared/data', 'slides/test3-DAPI-2-387.ndpi');
 const missing = existsSync(FLUORESCENCE) ? '' : ` (skipped: ${FLUORESCENCE} is missing)`;
 
