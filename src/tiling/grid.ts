@@ -40,8 +40,8 @@ export const gridDefaults = {
   order: 'row-major',
 } as const;
 
-/** Four pixels apart on the largest slides; more is a slip of the keyboard. */
-const maxPlaces = 50e6;
+/** Thirty pixels apart on the largest slides: more is a slip of the keyboard, or a file that lies about its size. */
+const maxPlaces = 10e6;
 
 export interface PatchGrid {
   readonly count: number;
