@@ -75,7 +75,6 @@ describe('a slide with its stains normalised', () => {
     };
     const before = await apart(null);
     expect(await apart(await choose('macenko'))).toBeLessThan(0.85 * before);
-    expect(await apart(await choose('reinhard', one.path))).toBeLessThan(0.85 * before);
   });
 
   it('is the same at every run, augmented or not, and differs when augmented by another seed', async () => {
