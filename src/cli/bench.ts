@@ -3,11 +3,13 @@ import { Argument, type Command, Option } from 'commander';
 import { benchEncoders } from '../bench/encoders.ts';
 import { benchKernels } from '../bench/kernels.ts';
 import { machine } from '../bench/machine.ts';
+import { benchMil, type MilReport, type Spread } from '../bench/mil.ts';
 import { benchModel, type ModelPart, modelParts } from '../bench/model.ts';
 import type { Report, Result } from '../bench/result.ts';
+import { benchTiling } from '../bench/tiling.ts';
 import { benchViewer } from '../bench/viewer.ts';
 import { interruptSignal } from './interrupt.ts';
-import { addDeviceOptions, type DeviceFlags } from './options.ts';
+import { addDeviceOptions, type DeviceFlags, parseCount } from './options.ts';
 import { dim, printFacts, printJson, printLine, printTable } from './print.ts';
 
 interface Options extends DeviceFlags {
@@ -15,6 +17,11 @@ interface Options extends DeviceFlags {
   readonly encoder?: string;
   readonly weights?: string;
   readonly peer: string;
+  readonly csv?: string[];
+  readonly data: string;
+  readonly model?: string[];
+  readonly task?: string[];
+  readonly seeds: number;
   readonly quick?: boolean;
   readonly json?: boolean;
 }
@@ -22,35 +29,90 @@ interface Options extends DeviceFlags {
 export function configure(command: Command): void {
   addDeviceOptions(
     command
-      .addArgument(new Argument('<what>', 'what to measure').choices(['kernels', 'encoders', 'model', 'viewer']))
+      .addArgument(
+        new Argument('<what>', 'what to measure').choices(['kernels', 'encoders', 'mil', 'model', 'tiling', 'viewer']),
+      )
       .addOption(new Option('--only <part>', 'one part of `model`').choices(modelParts))
       .addOption(
-        new Option('--peer <folder>', 'programs to compare `model` and `viewer` with')
+        new Option('--peer <folder>', 'programs to compare `model`, `tiling` and `viewer` with')
           .default('../shared/peers')
           .env('LAMINA_PEER'),
       )
       .option('--encoder <name>', 'network that `encoders` measures beside the built-in one')
       .option('--weights <place>', 'its weights, if it is a listed one')
+      .option('--csv <file...>', 'tables of bags for `mil` (label,bag,features) instead of its own')
+      .addOption(new Option('--data <folder>', 'mil/*.csv of `mil`').default('../shared/data').env('LAMINA_DATA'))
+      .option('--model <name...>', 'only these models of `mil`')
+      .option('--task <name...>', 'only these tasks or sets of `mil`')
+      .option('--seeds <n>', 'repeats of `mil`', parseCount, 5)
       .option('--quick', 'small sizes: whether everything runs, not how fast'),
   )
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `viewer` 2.',
+      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `tiling` 5, `viewer` 2, `mil` an hour.',
     )
-    .action(async (what: 'kernels' | 'encoders' | 'model' | 'viewer', { only, json, ...options }: Options) => {
-      const say = (step: string) => void process.stderr.write(`${step}\n`);
-      const measure = {
-        kernels: () => benchKernels({ ...options, say }),
-        encoders: () => benchEncoders({ ...options, say }),
-        model: () => benchModel({ ...options, parts: only && [only], say, signal: interruptSignal() }),
-        viewer: () => benchViewer({ ...options, say, signal: interruptSignal() }),
-      };
-      const report = await measure[what]();
-      for (const note of report.notes) process.stderr.write(`note: ${note}\n`);
-      if (json) printJson({ machine: machine(), date: new Date().toISOString(), ...report });
-      else printReport(report);
-    });
+    .action(
+      async (
+        what: 'kernels' | 'encoders' | 'mil' | 'model' | 'tiling' | 'viewer',
+        { only, json, ...options }: Options,
+      ) => {
+        const say = (step: string) => void process.stderr.write(`${step}\n`);
+        if (what === 'mil') return runMil(options, json ?? false, say);
+        const measure = {
+          kernels: () => benchKernels({ ...options, say }),
+          encoders: () => benchEncoders({ ...options, say }),
+          model: () => benchModel({ ...options, parts: only && [only], say, signal: interruptSignal() }),
+          tiling: () => benchTiling({ ...options, data: process.env.LAMINA_DATA, say, signal: interruptSignal() }),
+          viewer: () => benchViewer({ ...options, say, signal: interruptSignal() }),
+        };
+        const report = await measure[what]();
+        for (const note of report.notes) process.stderr.write(`note: ${note}\n`);
+        if (json) printJson({ machine: machine(), date: new Date().toISOString(), ...report });
+        else printReport(report);
+      },
+    );
+}
+
+async function runMil(
+  options: Omit<Options, 'only' | 'json'>,
+  json: boolean,
+  say: (step: string) => void,
+): Promise<void> {
+  const { csv = [], model: models = [], task: tasks = [], ...rest } = options;
+  const report = await benchMil({ ...rest, csv, models, tasks, say, signal: interruptSignal() });
+  if (json) return printJson({ machine: machine(), date: new Date().toISOString(), ...report });
+  printMil(report);
+}
+
+function printMil({ device, results, notes }: MilReport): void {
+  const shown = ({ mean, low, high }: Spread) => {
+    const interval = low === null || high === null ? '' : ` (${low.toFixed(3)}-${high.toFixed(3)})`;
+    return mean === null ? 'undefined' : `${mean.toFixed(3)}${interval}`;
+  };
+  printFacts({ machine: `${machine().cpu}, ${machine().cores} cores`, device });
+  printLine();
+  printTable(
+    results.map(({ task, model, auc, f1, accuracy, patchAuc, seconds, parameters, marks }) => ({
+      task,
+      model,
+      AUC: shown(auc),
+      'F1 macro': shown(f1),
+      accuracy: shown(accuracy),
+      'patch AUC': patchAuc ? shown(patchAuc) : '',
+      seconds: short(seconds),
+      parameters,
+      mark: marks
+        .map(
+          (mark) =>
+            `${mark.what} ${'least' in mark ? `>= ${mark.least}` : `<= ${mark.most}`} ${mark.met ? 'met' : 'MISSED'}`,
+        )
+        .join(', '),
+    })),
+  );
+  printLine();
+  for (const note of notes) printLine(note);
+  printLine(dim('Means over the seeds with 95 % intervals. seconds: of training, one seed, summed over the threads.'));
 }
 
 function printReport({ device, results }: Report): void {
