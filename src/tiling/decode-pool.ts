@@ -211,9 +211,15 @@ export class DecodePool {
 }
 
 let shared: DecodePool | undefined;
+let threads: number | undefined;
 
 /** The pool that all slides of the process share. Its idle threads do not keep the process alive. */
 export function sharedDecodePool(): DecodePool {
-  shared ??= new DecodePool();
+  shared ??= new DecodePool(threads);
   return shared;
+}
+
+/** How many threads `sharedDecodePool` has; to be said before it is first asked for. */
+export function useDecodeThreads(count: number): void {
+  threads = count;
 }
