@@ -195,6 +195,8 @@ export class WebGpuDevice implements Device {
     this.#encoder = null;
     this.#pass = null;
     await Promise.allSettled(this.#compiling);
+    // A driver may not survive losing its device under running work (SwiftShader does not).
+    await this.#gpu.queue.onSubmittedWorkDone().catch(() => {});
     this.#bindGroups.clear();
     this.#pipelines.clear();
     this.#gpu.destroy();

@@ -127,6 +127,25 @@ describe.skipIf(withoutSwiftShader)(`the WebGPU device ${withoutSwiftShader ?? '
     await expect(device.finish()).rejects.toMatchObject({ code: 'device-lost' });
   });
 
+  it('closes under running work, and the process lives', async () => {
+    const size = 256;
+    for (const pause of [0, 10, 30]) {
+      const device = await openDevice();
+      const view = { storage: device.create(size * size), offset: 0, length: size * size };
+      for (let i = 0; i < 8; i++)
+        device.run(
+          'matmul',
+          [view, view, null, { ...view, storage: device.create(size * size) }],
+          [size, size, size, 0, 0, 0, 0],
+        );
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      await device.close();
+    }
+    // Had a driver's thread outlived its device, this process would be gone before the next test ends.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await expect((await openDevice()).finish()).resolves.toBeUndefined();
+  });
+
   it('closes twice, and is closed then', async () => {
     const device = await openDevice();
     await device.close();
