@@ -1,10 +1,15 @@
 /** `lamina bench`: how fast kernels and models are on this machine, after a check that they are right. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
+import { writeSyntheticCohort } from '../../datasets/synthetic/cohort.ts';
 import { benchEncoders } from '../bench/encoders.ts';
 import { benchKernels } from '../bench/kernels.ts';
 import { machine } from '../bench/machine.ts';
 import { benchMil, type MilReport, type Spread } from '../bench/mil.ts';
 import { benchModel, type ModelPart, modelParts } from '../bench/model.ts';
+import { benchPipeline } from '../bench/pipeline.ts';
 import type { Report, Result } from '../bench/result.ts';
 import { benchTiling } from '../bench/tiling.ts';
 import { benchViewer } from '../bench/viewer.ts';
@@ -30,7 +35,15 @@ export function configure(command: Command): void {
   addDeviceOptions(
     command
       .addArgument(
-        new Argument('<what>', 'what to measure').choices(['kernels', 'encoders', 'mil', 'model', 'tiling', 'viewer']),
+        new Argument('<what>', 'what to measure').choices([
+          'kernels',
+          'encoders',
+          'mil',
+          'model',
+          'pipeline',
+          'tiling',
+          'viewer',
+        ]),
       )
       .addOption(new Option('--only <part>', 'one part of `model`').choices(modelParts))
       .addOption(
@@ -38,7 +51,10 @@ export function configure(command: Command): void {
           .default('../shared/peers')
           .env('LAMINA_PEER'),
       )
-      .option('--encoder <name>', 'network that `encoders` measures beside the built-in one')
+      .option(
+        '--encoder <name>',
+        'network that `encoders` measures beside the built-in one, and `pipeline` instead of it',
+      )
       .option('--weights <place>', 'its weights, if it is a listed one')
       .option('--csv <file...>', 'tables of bags for `mil` (label,bag,features) instead of its own')
       .addOption(new Option('--data <folder>', 'mil/*.csv of `mil`').default('../shared/data').env('LAMINA_DATA'))
@@ -50,11 +66,11 @@ export function configure(command: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `tiling` 5, `viewer` 2, `mil` an hour.',
+      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `pipeline` 2, `tiling` 5, `viewer` 2, `mil` an hour.',
     )
     .action(
       async (
-        what: 'kernels' | 'encoders' | 'mil' | 'model' | 'tiling' | 'viewer',
+        what: 'kernels' | 'encoders' | 'mil' | 'model' | 'pipeline' | 'tiling' | 'viewer',
         { only, json, ...options }: Options,
       ) => {
         const say = (step: string) => void process.stderr.write(`${step}\n`);
@@ -63,6 +79,7 @@ export function configure(command: Command): void {
           kernels: () => benchKernels({ ...options, say }),
           encoders: () => benchEncoders({ ...options, say }),
           model: () => benchModel({ ...options, parts: only && [only], say, signal: interruptSignal() }),
+          pipeline: () => onSyntheticSlides(options, say),
           tiling: () => benchTiling({ ...options, data: process.env.LAMINA_DATA, say, signal: interruptSignal() }),
           viewer: () => benchViewer({ ...options, say, signal: interruptSignal() }),
         };
@@ -72,6 +89,20 @@ export function configure(command: Command): void {
         else printReport(report);
       },
     );
+}
+
+/** Slides like those of the demo, in a folder that is gone afterwards. */
+async function onSyntheticSlides(options: Options, say: (step: string) => void): Promise<Report> {
+  const signal = interruptSignal();
+  const folder = await mkdtemp(join(tmpdir(), 'lamina-bench-slides-'));
+  try {
+    const size = options.quick ? { slides: 2, widthPx: 1536, heightPx: 1024 } : { slides: 6 };
+    say(`${size.slides} slides are written`);
+    const { slides } = await writeSyntheticCohort(folder, { seed: 1, ...size });
+    return await benchPipeline({ ...options, slides: slides.map(({ path }) => path), signal, say });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function runMil(
