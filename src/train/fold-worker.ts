@@ -10,18 +10,17 @@ const { source, threads } = workerData as WorkerPlace;
 const port = parentPort!;
 const post = (message: FromWorker) => port.postMessage(message);
 const bags = openBagSource(source);
+// One device for all folds: its code is fast only after a while.
+const opened = openWasm({ threads });
 
 port.on('message', async ({ number, run }: ToWorker) => {
-  // Each fold begins with fresh memory, so that what one leaves behind cannot change another.
-  const device = await openWasm({ threads });
   try {
+    const device = await opened;
     const onEpoch = (record: EpochRecord) => post({ kind: 'epoch', number, record });
     post({ kind: 'done', number, outcome: await trainFold(device, bags, run, { ...hooksOf(run), onEpoch }) });
   } catch (error) {
     const known = error instanceof UserError;
     const message = known ? error.problem : ((error as Error).stack ?? messageOf(error));
     post({ kind: 'failed', code: known ? error.code : null, message, hint: known ? error.hint : '' });
-  } finally {
-    await device.close();
   }
 });
