@@ -1,5 +1,7 @@
 /** `lamina info`: what a slide file holds. */
 import type { Command } from 'commander';
+import { UserError } from '../errors.ts';
+import { findSlides } from '../run/slide-inputs.ts';
 import { openSlide } from '../tiling/open-slide.ts';
 import type { Slide } from '../tiling/slide.ts';
 import { hashSlide } from '../tiling/slide-hash.ts';
@@ -23,10 +25,11 @@ const SCALE_SOURCES: Readonly<Record<MppSource, string>> = {
 
 export function configure(command: Command): void {
   command
-    .argument('<slide>', 'slide file or http(s) address')
+    .argument('<slide>', 'slide file, folder of DICOM files or of Deep Zoom, or http(s) address')
     .option('--mpp <um>', 'micrometres per pixel, over what the file says', parsePositive)
     .option('--json', 'print one JSON object')
-    .action(async (source: string, options: Options) => {
+    .action(async (name: string, options: Options) => {
+      const source = await oneSlide(name);
       const slide = await openSlide(source, options.mpp === undefined ? {} : { mpp: options.mpp });
       try {
         const hash = await hashSlide(source, interruptSignal());
@@ -36,6 +39,14 @@ export function configure(command: Command): void {
         await slide.close();
       }
     });
+}
+
+/** @throws UserError `nothing-matched`, `several-slides` */
+async function oneSlide(name: string): Promise<string> {
+  const [slide, ...others] = await findSlides([name]);
+  if (others.length === 0) return slide!.source;
+  const problem = `${name} has ${1 + others.length} slides: ${[slide!, ...others].map(({ id }) => id).join(', ')}.`;
+  throw new UserError('several-slides', problem, 'Name one of them.');
 }
 
 function facts({ source, format, vendor, scale, objectivePower, levels, associated }: Slide) {

@@ -103,4 +103,10 @@ function report(error: unknown, verbose: boolean): void {
     console.error(`lamina: The program made a mistake: ${messageOf(error)}. Run again with --verbose and report it.`);
 }
 
+// Who reads no further (`lamina info | head`) has what was wanted.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 process.exitCode = await main(process.argv.slice(2));

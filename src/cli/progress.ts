@@ -91,7 +91,7 @@ function inWords(seconds: number): string {
 function sentence({ status, skipped, finished, failure, seconds }: SlideOutcome): string {
   if (failure) return `failed (${failure.stage}). ${failure.message} ${failure.hint}`;
   const { slide, prediction } = finished!;
-  const what = status === 'no-tissue' ? 'no tissue' : `${slide.nPatches} patches`;
+  const what = status === 'no-tissue' ? 'no patches' : `${slide.nPatches} patches`;
   const result = prediction ? `, ${prediction.prediction}` : '';
   const warnings = slide.warnings.map((warning) => `\n    ${warning}`).join('');
   return `${what}${result}, ${skipped ? 'finished before' : `${seconds.toFixed(1)} s`}${warnings}`;

@@ -44,13 +44,14 @@ export const deepZoom: SlideFormat = {
   },
 };
 
-/** The descriptor that a folder belongs to: the one beside `NAME_files`, or the only one in it. Null if there is none. */
+/** The descriptor that a folder belongs to: the one beside `NAME_files`, or the only one in it, without other pictures. Null if there is none. */
 export async function deepZoomOfFolder(folder: string): Promise<string | null> {
   const whole = resolve(folder);
   const beside = whole.replace(/_files$/, '.dzi');
   if (beside !== whole && (await stat(beside).catch(() => null))?.isFile()) return beside;
-  const inside = (await readdir(whole)).filter((name) => /\.dzi$/i.test(name));
-  return inside.length === 1 ? join(whole, inside[0]!) : null;
+  const files = (await readdir(whole, { withFileTypes: true })).filter((entry) => !entry.isDirectory());
+  const inside = files.map(({ name }) => name).filter((name) => !/^\.|\.(xml|txt|html|json|md|js|css)$/i.test(name));
+  return inside.length === 1 && /\.dzi$/i.test(inside[0]!) ? join(whole, inside[0]!) : null;
 }
 
 interface Descriptor {

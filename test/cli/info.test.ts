@@ -1,7 +1,10 @@
+import { exec } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lamina } from './spawn.ts';
 
@@ -60,5 +63,30 @@ describe('lamina info', () => {
   it('shows the stack when asked to', async () => {
     const { stderr } = await lamina('info', join(folder, 'gone.svs'), '--verbose');
     expect(stderr).toMatch(/^\s+at /m);
+  });
+});
+
+describe('lamina info on folders', () => {
+  const picture = { create: { width: 300, height: 200, channels: 3 as const, background: '#d8b0c8' } };
+
+  it('shows the slide that a folder is, and says when there are more', async () => {
+    await mkdir(join(folder, 'one'));
+    await sharp(picture).tile({ size: 64, layout: 'dz' }).toFile(join(folder, 'one/zoom.dz'));
+    for (const name of ['one', 'one/zoom_files', 'one/zoom.dzi']) {
+      const { code, stdout } = await lamina('info', join(folder, name), '--json');
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({ format: 'deep-zoom', levels: [{ width: 300 }, {}, {}] });
+    }
+    await sharp(picture).tiff({ tile: true }).toFile(join(folder, 'one/other.tif'));
+    const { code, stdout, stderr } = await lamina('info', join(folder, 'one'));
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^lamina: .*one has 2 slides: other, zoom\. Name one of them\.\n$/);
+  });
+
+  it('ends quietly when nobody reads on', async () => {
+    await sharp(picture).tiff({ tile: true }).toFile(join(folder, 'a.tif'));
+    const program = `${process.execPath} dist/src/cli/lamina.js info ${join(folder, 'a.tif')}`;
+    const { stdout, stderr } = await promisify(exec)(`${program} | head -c 1`);
+    expect({ stdout: stdout.length, stderr }).toEqual({ stdout: 1, stderr: '' });
   });
 });
