@@ -1,5 +1,6 @@
 /** `lamina view`: opens a run in the viewer, on this machine only unless told otherwise. */
 import { type Command, Option } from 'commander';
+import type { DeviceChoice } from '../kernels/open-device.ts';
 import { serveViewer } from '../viewer/server.ts';
 import { interruptSignal, untilInterrupted } from './interrupt.ts';
 import { parsePort } from './options.ts';
@@ -12,6 +13,8 @@ interface Flags {
   readonly host: string;
   readonly accounts?: string;
   readonly database?: string;
+  readonly model?: string;
+  readonly device: DeviceChoice;
   readonly showLabels?: boolean;
   readonly json?: boolean;
   readonly verbose?: boolean;
@@ -33,6 +36,12 @@ export function configure(command: Command): void {
       new Option('--database <url>', 'where reviews are kept: file:PATH or a libSQL server (default: in the run)').env(
         'LAMINA_DATABASE',
       ),
+    )
+    .option('--model <folder>', 'model for counterfactuals, when it is not where the run says')
+    .addOption(
+      new Option('--device <kind>', 'where counterfactuals are computed')
+        .choices(['auto', 'webgpu', 'wasm'])
+        .default('auto'),
     )
     .option('--show-labels', 'show label and macro images, which may bear names')
     .option('--json', 'print the address as one JSON object')

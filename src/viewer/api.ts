@@ -11,6 +11,7 @@
  *     GET /api/slides/:id/thumbnail.jpg
  *     GET /api/slides/:id/heatmap.png                     the picture the run drew
  *     GET /api/slides/:id/associated/:name                a small picture out of the slide file, JPEG
+ *     POST /api/slides/:id/counterfactual                 CounterfactualEntry -> CounterfactualView
  *     GET, POST /api/reviews                              ReviewView[]; POST ReviewSetup makes one
  *     GET /api/reviews/:review/queue?reader=              QueueView
  *     GET /api/reviews/:review/slides/:id                 SlideView without what the reader may not see
@@ -128,6 +129,15 @@ export interface SlideFacts {
   readonly patchLevel0Px: number;
   readonly patchMpp: number | null;
   readonly unreadableTiles: number;
+  /** Rectangles of level 0 that cannot be read. */
+  readonly holes: readonly {
+    readonly x: number;
+    readonly y: number;
+    readonly width: number;
+    readonly height: number;
+  }[];
+  /** Places with tissue that are no patches, by reason. */
+  readonly leftOut: Readonly<Record<string, number>>;
 }
 
 /** What travels with an annotation: QuPath's own properties, and ours under one name. */
@@ -138,6 +148,23 @@ export interface AnnotationProperties {
   /** QuPath shows it as the description. */
   readonly metadata?: { readonly ANNOTATION_DESCRIPTION?: string };
   readonly lamina?: { readonly tool: string; readonly author: string };
+}
+
+/** Regions to leave out, or to be left with: closed rings in level-0 px. */
+export interface CounterfactualEntry {
+  readonly mode: 'erase' | 'keep';
+  readonly rings: readonly (readonly [number, number][])[];
+}
+
+export interface CounterfactualView {
+  readonly patches: number;
+  readonly kept: number;
+  readonly classes: readonly string[];
+  /** Probabilities in the order of the classes. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+  /** On the server's device. */
+  readonly seconds: number;
 }
 
 /** What a reader thinks of the model's prediction. */

@@ -12,9 +12,11 @@ import { Hono } from 'hono';
 import { compress } from 'hono/compress';
 import { routePath } from 'hono/route';
 import { messageOf, UserError } from '../errors.ts';
+import type { DeviceChoice } from '../kernels/open-device.ts';
 import { type Access, createToken } from './access.ts';
 import { addAccess } from './access-routes.ts';
 import { readAccounts } from './accounts.ts';
+import { Counterfactuals } from './counterfactual.ts';
 import { isLoopback, ownNames, SECURITY_HEADERS } from './guard.ts';
 import { readPageFiles } from './page-files.ts';
 import { Pictures } from './pictures.ts';
@@ -22,7 +24,7 @@ import { ASK, bytesResponse, problemResponse, type ViewerEnv } from './responses
 import { Reviews } from './review.ts';
 import { addReviewRoutes } from './review-routes.ts';
 import { type RunRecord, readRunFolder } from './run-folder.ts';
-import { addSlideRoutes, slideView } from './slide-routes.ts';
+import { addSlideRoutes, type BlindnessOf, slideView } from './slide-routes.ts';
 import { Storage } from './storage.ts';
 import { addTileRoutes } from './tile-routes.ts';
 
@@ -38,6 +40,9 @@ export interface ViewerOptions {
   /** Where reviews and annotations are kept: `file:PATH` or a libSQL server; `review.db` in the run folder unless given. */
   readonly database?: string;
   readonly databaseToken?: string;
+  /** The model folder for counterfactuals, when it is not where the run says. */
+  readonly model?: string;
+  readonly device?: DeviceChoice;
   /** Told of every request that failed, by its route: no names of slides, no paths. */
   readonly onProblem?: (problem: { route: string; status: number; code: string; message: string }) => void;
 }
@@ -74,6 +79,7 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   const { host = '127.0.0.1', showLabels = false, onProblem } = options;
   const access = await accessOf(options);
   const pictures = new Pictures();
+  const counterfactuals = new Counterfactuals({ model: options.model ?? null, device: options.device ?? 'auto' });
   const storage = new Storage(options.database ?? `file:${join(resolve(runDir), 'review.db')}`, options.databaseToken);
   const pageFiles = await readPageFiles();
   let run = await readRunFolder(runDir);
@@ -98,12 +104,13 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   addTileRoutes(app, (id) => run.slides.get(id)?.slide ?? null, pictures);
   app.use(compress({ contentTypeFilter: COMPRESSIBLE }));
   const reader = { current: () => run, refresh: async () => (run = await readRunFolder(runDir)) };
-  addSlideRoutes(app, pictures, showLabels, reader, async (c) => {
+  const blindnessOf: BlindnessOf = async (c) => {
     const { name, role } = c.get('user')!;
     const database = role === 'reader' ? await storage.find() : null;
     const hidden = database && (await new Reviews(database).blindness(name));
     return (id) => hidden?.get(id) ?? null;
-  });
+  };
+  addSlideRoutes(app, pictures, showLabels, reader, blindnessOf, counterfactuals);
   addReviewRoutes(
     app,
     storage,
@@ -124,7 +131,7 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
     access,
     fetch: async (request, env) => app.fetch(request, env),
     close: async () => {
-      await Promise.all([pictures.close(), storage.close()]);
+      await Promise.all([pictures.close(), storage.close(), counterfactuals.close()]);
     },
   };
 }

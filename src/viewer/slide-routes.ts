@@ -2,8 +2,9 @@
 import { readFile, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { messageOf } from '../errors.ts';
-import { encodeScores, type SlideView } from './api.ts';
+import { type CounterfactualEntry, encodeScores, type SlideView } from './api.ts';
 import { ByteCache } from './byte-cache.ts';
+import type { Counterfactuals } from './counterfactual.ts';
 import { rasterJpeg } from './picture.ts';
 import { type Pictures, pictureVersion } from './pictures.ts';
 import {
@@ -50,6 +51,7 @@ export function addSlideRoutes(
   showLabels: boolean,
   run: RunReader,
   blindnessOf: BlindnessOf,
+  counterfactuals: Counterfactuals,
 ): void {
   const scoreCache = new ByteCache(SCORE_CACHE_BYTES);
   const find = (id: string) => run.current().slides.get(id);
@@ -91,6 +93,27 @@ export function addSlideRoutes(
     });
     if (!picture) return problemResponse('no-file', 'This slide has no such image, or it is not shown.', 404);
     return bytesResponse(c, picture, 'image/jpeg', `${pictureVersion(slide)}-${encodeURIComponent(name)}`, KEEP);
+  });
+
+  app.post('/api/slides/:id/counterfactual', async (c) => {
+    const record = find(c.req.param('id'));
+    if (!record?.slide || !record.folder) return unknownSlide(c);
+    if ((await blindnessOf(c))(record.id)?.model) return stillBlind();
+    if (!record.prediction)
+      return problemResponse('no-prediction', 'This slide has no prediction to compare with.', 422);
+    const bag = join(record.folder, 'bag.arrow');
+    const model = run.current().result?.configuration.model;
+    const entry = (await c.req.json().catch(() => ({}))) as CounterfactualEntry;
+    const view = await counterfactuals.predict(
+      record.slide,
+      record.prediction,
+      bag,
+      await contentTag(bag),
+      typeof model === 'string' ? model : null,
+      entry,
+      c.req.raw.signal,
+    );
+    return fresh(c, view);
   });
 
   for (const [name, mime, absent] of FILES) {

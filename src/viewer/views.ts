@@ -60,6 +60,9 @@ export function slideFacts(slide: SlideResult): SlideFacts {
     patchLevel0Px: slide.patch.level0Px,
     patchMpp: slide.patch.mpp,
     unreadableTiles: slide.unreadableTiles,
+    // Runs of older versions have neither.
+    holes: slide.holes ?? [],
+    leftOut: slide.leftOut ?? {},
   };
 }
 

@@ -13,7 +13,9 @@ export function onKeys(actions: Readonly<Record<string, () => void>>): void {
 
 function isBusy({ target, key }: KeyboardEvent): boolean {
   if (document.querySelector('dialog[open]')) return true;
-  if (!(target instanceof HTMLInputElement || target instanceof HTMLSelectElement)) return false;
-  const typing = target instanceof HTMLSelectElement || target.type === 'search';
+  if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+  if (target instanceof HTMLButtonElement && key === 'Enter') return true;
+  if (!(target instanceof HTMLInputElement)) return false;
+  const typing = !['checkbox', 'radio', 'range', 'button'].includes(target.type);
   return typing || key.startsWith('Arrow') || key === 'Home' || key === 'End';
 }

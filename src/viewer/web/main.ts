@@ -1,28 +1,63 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
-import type { SlideView } from '../api.ts';
+import type { SessionView, SlideEntry, SlideView } from '../api.ts';
+import { AnnotationLayer, measureOf } from './annotations.ts';
+import { Drawing, type Point, type Tool } from './drawing.ts';
 import { byId } from './element.ts';
 import { count, figure, percent } from './figures.ts';
+import { Gallery } from './gallery.ts';
 import { Heatmap } from './heatmap.ts';
 import { HeatmapControls } from './heatmap-controls.ts';
+import { Holes } from './holes.ts';
 import { onKeys } from './keys.ts';
 import { Outline } from './outline.ts';
 import { showBanners, showPanel, slideBanners } from './panel.ts';
+import { readPermalink, toPermalink } from './permalink.ts';
+import { ReviewDesk } from './review.ts';
 import { drawScaleBar } from './scale-bar.ts';
 import { getRun, getScores, getSlide, getSlides, getTissue } from './server.ts';
+import { openSession } from './session.ts';
 import { SlideList } from './slide-list.ts';
-import { Stage } from './stage.ts';
+import { Stage, type StageView } from './stage.ts';
+import { WhatIf } from './what-if.ts';
 
 const stage = new Stage(byId('osd'), showPosition, () => {
   lostTiles++;
   banners();
 });
 const heatmap = new Heatmap(stage.viewer);
+const holes = new Holes(stage.viewer);
 const outline = new Outline(stage.viewer);
-const controls = new HeatmapControls(heatmap, outline, () => {
-  const { signal } = loading;
-  showScores(signal).catch((error) => signal.aborted || complain(error));
+const annotations = new AnnotationLayer(stage.viewer, () => desk.reader, complain);
+const whatIf = new WhatIf(complain);
+const drawing = new Drawing(stage.viewer, byId('view'), drawn, showDrawing);
+const gallery = new Gallery((x, y, side) => stage.flyTo(x, y, side));
+const controls = new HeatmapControls(
+  heatmap,
+  outline,
+  () => {
+    const { signal } = loading;
+    showScores(signal).catch((error) => signal.aborted || complain(error));
+  },
+  remember,
+);
+const desk = new ReviewDesk({
+  present: async (view, signal) => {
+    loading.abort();
+    loading = new AbortController();
+    signal.addEventListener('abort', () => loading.abort());
+    await present(view, null, loading.signal);
+  },
+  complain,
+  slides: () => entries,
+  session: () => session,
+  changed: (active) => {
+    byId('slides').hidden = active;
+    if (!active && shown) void choose(shown.id);
+  },
 });
 
+let session: SessionView = { mode: 'open', user: null };
+let entries: readonly SlideEntry[] = [];
 let slides: SlideList | null = null;
 let runWarnings: readonly string[] = [];
 let shown: SlideView | null = null;
@@ -32,51 +67,67 @@ let loading = new AbortController();
 let lostTiles = 0;
 
 async function start(): Promise<void> {
-  const [run, entries] = await Promise.all([getRun(), getSlides()]);
+  session = await openSession();
+  const [run, found] = await Promise.all([getRun(), getSlides()]);
+  entries = found;
   runWarnings = run.warnings;
   byId('run-name').textContent = run.finishedAt ? run.name : `${run.name} (not finished)`;
   document.title = `${run.name} · Lamina`;
   if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
   slides = new SlideList(entries, choose);
-  const asked = entries.find(({ id }) => id === slideOfAddress());
-  await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id);
+  const { slide, view } = readPermalink(location.hash);
+  const asked = entries.find(({ id }) => id === slide);
+  await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id, asked ? view : null);
 }
 
-async function choose(id: string): Promise<void> {
+async function choose(id: string, view: StageView | null = null): Promise<void> {
   loading.abort();
   loading = new AbortController();
   const { signal } = loading;
   slides?.mark(id);
-  history.replaceState(null, '', `#slide=${encodeURIComponent(id)}`);
   try {
-    shown = await getSlide(id, signal);
-    lostTiles = 0;
-    showSlide(shown);
-    await Promise.all([showScores(signal), showOutline(signal)]);
+    await present(await getSlide(id, signal), view, signal);
   } catch (error) {
     if (!signal.aborted) complain(error);
   }
 }
 
-/** All of a slide but its scores and outline, which are still to come. */
-function showSlide(slide: SlideView): void {
+/** Shows a slide, then its scores, outline and annotations as they come. */
+async function present(slide: SlideView, view: StageView | null, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  shown = slide;
+  lostTiles = 0;
+  drawing.choose(null);
   showPanel(slide);
   banners();
   controls.offer(slide);
+  controls.settings = readPermalink(location.hash).settings;
   heatmap.show(null);
+  gallery.show(slide.id, null, 0, false);
+  holes.show(slide.facts?.holes ?? []);
   outline.show(null);
+  whatIf.show(slide);
   byId('scale-bar').hidden = true;
   byId('view').classList.toggle('empty', slide.picture === null);
   byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
-  stage.show(slide.id, slide.picture);
+  stage.show(slide.id, slide.picture, view);
+  offerMagnifications(slide);
   showPosition();
+  await Promise.all([
+    showScores(signal),
+    showOutline(signal),
+    annotations.show(slide.picture ? slide.id : null, slide.facts?.mpp ?? null, signal),
+  ]);
 }
 
 async function showScores(signal: AbortSignal): Promise<void> {
   if (!shown?.facts || !controls.chosenColumn) return;
   const side = shown.facts.patchLevel0Px;
-  heatmap.show(await getScores(shown.id, controls.chosenColumn, signal), side);
+  const scores = await getScores(shown.id, controls.chosenColumn, signal);
+  heatmap.show(scores, side);
+  gallery.show(shown.id, scores, side, shown.picture !== null);
   controls.showLegend();
+  remember();
 }
 
 async function showOutline(signal: AbortSignal): Promise<void> {
@@ -93,10 +144,70 @@ function showPosition(): void {
 }
 
 /** As of a microscope: that of the objective at full resolution. Without one, 10x is 1 um per pixel, as scanners have it. */
+function fullMagnification(slide: SlideView | null): number | null {
+  return slide?.facts?.objectivePower ?? (slide?.facts?.mpp ? 10 / slide.facts.mpp : null);
+}
+
 function magnification(zoom: number): string {
-  const full = shown?.facts?.objectivePower ?? (shown?.facts?.mpp && 10 / shown.facts.mpp);
+  const full = fullMagnification(shown);
   return full ? `${figure(full * zoom)}×` : `${percent(zoom)} of full size`;
 }
+
+function offerMagnifications(slide: SlideView): void {
+  const full = fullMagnification(slide);
+  for (const button of document.querySelectorAll<HTMLButtonElement>('[data-magnification]')) {
+    const wanted = Number(button.dataset.magnification);
+    button.hidden = full === null || wanted > 2 * full;
+    button.onclick = () => full !== null && stage.zoomTo(wanted / full);
+  }
+}
+
+/** Keeps the address to what is seen, without a new step in the browser's history. */
+function remember(): void {
+  if (!shown || desk.active) return;
+  history.replaceState(null, '', toPermalink(shown.id, stage.view, controls.settings));
+}
+
+function chooseTool(tool: Tool | null): void {
+  if (tool !== null && !shown?.picture) return;
+  drawing.choose(drawing.current === tool ? null : tool);
+}
+
+function drawn(tool: Tool, points: Point[]): void {
+  if (tool === 'lasso') {
+    whatIf.region([points]);
+    lasso = points;
+    lassoLine();
+    drawing.choose(null);
+  } else annotations.add(tool, points);
+}
+
+let lasso: Point[] = [];
+
+/** The region of the last lasso stays to be seen while the model is asked. */
+function lassoLine(): void {
+  byId('what-if-region').textContent = lasso.length > 0 ? 'The region that you drew is chosen.' : '';
+}
+
+function showDrawing(points: readonly Point[], tool: Tool | null): void {
+  for (const button of document.querySelectorAll<HTMLButtonElement>('[data-tool]')) {
+    button.setAttribute('aria-pressed', String((button.dataset.tool || null) === tool));
+  }
+  byId('tool-hint').textContent = tool === null ? '' : HINTS[tool];
+  if (tool === 'ruler' && points.length === 2) {
+    const line = { type: 'LineString' as const, coordinates: points.map((point) => [...point]) };
+    byId('tool-hint').textContent = measureOf(line, shown?.facts?.mpp ?? null);
+  }
+}
+
+const HINTS: Readonly<Record<Tool, string>> = {
+  polygon: 'Click corners; double-click or Enter closes, Backspace takes one back, Esc gives up.',
+  freehand: 'Draw around the region with the button held. Esc gives up.',
+  rectangle: 'Drag from corner to corner. Esc gives up.',
+  point: 'Click. Esc ends.',
+  ruler: 'Drag from end to end. Esc ends.',
+  lasso: 'Draw around the region that the model is asked about. Esc gives up.',
+};
 
 /** What must be known, and what went wrong just now. */
 function banners(...complaints: readonly string[]): void {
@@ -115,28 +226,69 @@ function complain(error: unknown): void {
 
 function step(places: number): void {
   const next = slides?.neighbour(shown?.id ?? null, places);
-  if (next && next !== shown?.id) void choose(next);
-}
-
-function slideOfAddress(): string | null {
-  return new URLSearchParams(location.hash.slice(1)).get('slide');
+  if (next && next !== shown?.id && !desk.active) void choose(next);
 }
 
 function showHelp(): void {
   byId<HTMLDialogElement>('help').showModal();
 }
 
+function fullScreen(): void {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void byId('stage').requestFullscreen();
+}
+
+const THEMES = ['light dark', 'light', 'dark'] as const;
+
+/** As the system has it, light, dark, and round again. */
+function nextTheme(): void {
+  const now = THEMES.indexOf((localStorage.getItem('lamina-theme') ?? THEMES[0]) as (typeof THEMES)[number]);
+  localStorage.setItem('lamina-theme', THEMES[(now + 1) % THEMES.length]!);
+  applyTheme();
+}
+
+function applyTheme(): void {
+  const theme = localStorage.getItem('lamina-theme') ?? THEMES[0];
+  document.documentElement.dataset.theme = theme;
+  const name = theme === 'light dark' ? 'as the system' : theme;
+  byId('theme').title = `Light or dark: ${name}`;
+}
+
 const zoomIn = () => stage.zoomBy(1.6);
 const zoomOut = () => stage.zoomBy(1 / 1.6);
 const home = () => stage.home();
+const openReviews = () => void desk.open().catch(complain);
 
+applyTheme();
 byId('zoom-in').addEventListener('click', zoomIn);
 byId('zoom-out').addEventListener('click', zoomOut);
 byId('zoom-fit').addEventListener('click', home);
+byId('turn-left').addEventListener('click', () => stage.rotateBy(-90));
+byId('turn-right').addEventListener('click', () => stage.rotateBy(90));
+byId('full-screen').addEventListener('click', fullScreen);
+byId('theme').addEventListener('click', nextTheme);
 byId('help-button').addEventListener('click', showHelp);
+byId('review-button').addEventListener('click', openReviews);
+for (const button of document.querySelectorAll<HTMLButtonElement>('[data-tool]')) {
+  button.addEventListener('click', () => chooseTool((button.dataset.tool || null) as Tool | null));
+}
+byId('what-if-chosen').addEventListener('click', () => whatIf.region(annotations.chosenRings));
+for (const button of document.querySelectorAll<HTMLButtonElement>('[data-close]')) {
+  button.addEventListener('click', () => button.closest('dialog')?.close());
+}
+stage.viewer.addHandler('animation-finish', remember);
 window.addEventListener('hashchange', () => {
-  const id = slideOfAddress();
-  if (id !== null && id !== shown?.id) void choose(id);
+  const { slide, view, settings } = readPermalink(location.hash);
+  if (slide !== null && slide !== shown?.id) void choose(slide, view);
+  else if (view) stage.goTo(view);
+  controls.settings = settings;
+});
+document.addEventListener('keydown', (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;
+  if (event.target instanceof HTMLTextAreaElement || event.target instanceof HTMLInputElement) return;
+  event.preventDefault();
+  if (event.shiftKey) annotations.redo();
+  else annotations.undo();
 });
 onKeys({
   '+': zoomIn,
@@ -144,6 +296,10 @@ onKeys({
   '-': zoomOut,
   '0': home,
   '1': () => stage.fullResolution(),
+  '<': () => stage.rotateBy(-90),
+  '>': () => stage.rotateBy(90),
+  ',': () => stage.rotateBy(-15),
+  '.': () => stage.rotateBy(15),
   ArrowLeft: () => stage.pan(-1, 0),
   ArrowRight: () => stage.pan(1, 0),
   ArrowUp: () => stage.pan(0, -1),
@@ -153,9 +309,30 @@ onKeys({
   h: () => controls.toggleHeatmap(),
   t: () => controls.toggleOutline(),
   r: () => controls.toggleScale(),
+  y: () => controls.nextMap(),
+  s: () => controls.toggleSmooth(),
   j: () => step(1),
   k: () => step(-1),
   '/': () => byId('filter').focus(),
+  x: fullScreen,
+  q: openReviews,
+  p: () => chooseTool('polygon'),
+  f: () => chooseTool('freehand'),
+  b: () => chooseTool('rectangle'),
+  o: () => chooseTool('point'),
+  m: () => chooseTool('ruler'),
+  l: () => chooseTool('lasso'),
+  Escape: () => (drawing.current ? drawing.cancel() : annotations.choose(null)),
+  Enter: () => (drawing.current ? drawing.finish() : desk.active && desk.send()),
+  Backspace: () => drawing.back() || annotations.remove(),
+  Delete: () => annotations.remove(),
+  a: () => desk.setOpinion('agree'),
+  d: () => desk.setOpinion('disagree'),
+  u: () => desk.setOpinion('unsure'),
+  c: () => desk.focusLabel(),
+  g: () => desk.setRegion('right'),
+  w: () => desk.setRegion('wrong'),
+  n: () => desk.focusNote(),
   '?': showHelp,
 });
 start().catch(complain);

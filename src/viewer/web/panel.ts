@@ -38,9 +38,26 @@ export function slideBanners(slide: SlideView): string[] {
     slide.facts && slide.facts.unreadableTiles > 0
       ? `${count(slide.facts.unreadableTiles)} tiles of this slide could not be read; the patches on them were left out.`
       : '',
+    droppedSentence(slide),
     slide.status === 'no-tissue' ? 'No tissue was found on this slide, so there is nothing to predict from.' : '',
     slide.status === 'failed' ? (slide.warnings[0] ?? 'This slide failed.') : '',
   ].filter(Boolean);
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  blurred: 'blurred',
+  pen: 'under pen marks',
+  unreadable: 'unreadable',
+  'not-chosen': 'left out by choice',
+};
+
+/** Tissue that the model never saw. */
+function droppedSentence({ facts, nPatches }: SlideView): string {
+  const dropped = Object.entries(facts?.leftOut ?? {}).filter(([reason, n]) => reason in REASONS && n > 0);
+  if (dropped.length === 0) return '';
+  const total = dropped.reduce((sum, [, n]) => sum + n, 0);
+  const parts = dropped.map(([reason, n]) => `${count(n)} ${REASONS[reason]}`).join(', ');
+  return `${count(total)} patches of tissue were not read by the model (${parts}); ${count(nPatches ?? 0)} were.`;
 }
 
 function prediction(slide: SlideView): Node[] {

@@ -1,47 +1,96 @@
 /** Asks the server. Whatever fails is an Error whose message is a sentence for the person. */
-import type { FeatureCollection } from 'geojson';
+import type { Feature, FeatureCollection, Geometry } from 'geojson';
 import {
+  type AnnotationProperties,
+  type CounterfactualEntry,
+  type CounterfactualView,
   decodeScores,
   type Problem,
+  type QueueView,
+  type ReviewSetup,
+  type ReviewSummary,
+  type ReviewView,
   type RunView,
   type Scores,
+  type SessionView,
   type SlideEntry,
   type SlideView,
   slideUrl,
+  type Verdict,
+  type VerdictEntry,
 } from '../api.ts';
 
-export async function getRun(): Promise<RunView> {
-  return await getJson('api/run');
+export type Annotation = Feature<Geometry, AnnotationProperties>;
+
+/** What the server said, or that it said nothing: then what was sent may be sent again. */
+export class ServerProblem extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: { cause: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
 }
 
-export async function getSlides(): Promise<SlideEntry[]> {
-  return await getJson('api/slides');
-}
+export const getSession = () => getJson<SessionView>('api/session');
+export const signIn = (given: { name?: string; password?: string; token?: string }) =>
+  change<SessionView>('POST', 'api/session', given);
+export const signOut = () => change<SessionView>('DELETE', 'api/session');
 
-export async function getSlide(id: string, signal: AbortSignal): Promise<SlideView> {
-  return await getJson(slideUrl(id), signal);
-}
-
-export async function getTissue(id: string, signal: AbortSignal): Promise<FeatureCollection> {
-  return await getJson(slideUrl(id, 'tissue.geojson'), signal);
-}
+export const getRun = () => getJson<RunView>('api/run');
+export const getSlides = () => getJson<SlideEntry[]>('api/slides');
+export const getSlide = (id: string, signal: AbortSignal) => getJson<SlideView>(slideUrl(id), signal);
+export const getTissue = (id: string, signal: AbortSignal) =>
+  getJson<FeatureCollection>(slideUrl(id, 'tissue.geojson'), signal);
 
 export async function getScores(id: string, column: string, signal: AbortSignal): Promise<Scores> {
-  const response = await get(`${slideUrl(id, 'scores')}?column=${encodeURIComponent(column)}`, signal);
+  const response = await get(`${slideUrl(id, 'scores')}?column=${encodeURIComponent(column)}`, { signal });
   return decodeScores(await response.arrayBuffer());
 }
 
+export const getAnnotations = (id: string, signal: AbortSignal) =>
+  getJson<FeatureCollection<Geometry, AnnotationProperties>>(slideUrl(id, 'annotations'), signal);
+export const saveAnnotations = (id: string, body: unknown, author: string) =>
+  change<Annotation[]>('POST', `${slideUrl(id, 'annotations/import')}?author=${encodeURIComponent(author)}`, body);
+export const removeAnnotation = (id: string, annotation: string, author: string) =>
+  change('DELETE', `${slideUrl(id, `annotations/${annotation}`)}?author=${encodeURIComponent(author)}`);
+
+export const askCounterfactual = (id: string, entry: CounterfactualEntry, signal: AbortSignal) =>
+  change<CounterfactualView>('POST', slideUrl(id, 'counterfactual'), entry, signal);
+
+export const getReviews = () => getJson<ReviewView[]>('api/reviews');
+export const createReview = (setup: ReviewSetup) => change<ReviewView>('POST', 'api/reviews', setup);
+export const getQueue = (review: string, reader: string) =>
+  getJson<QueueView>(`api/reviews/${review}/queue?reader=${encodeURIComponent(reader)}`);
+export const getReviewSlide = (review: string, id: string, signal: AbortSignal) =>
+  getJson<SlideView>(`api/reviews/${review}/slides/${encodeURIComponent(id)}`, signal);
+export const sendVerdict = (review: string, entry: VerdictEntry) =>
+  change<Verdict>('POST', `api/reviews/${review}/verdicts`, entry);
+export const getSummary = (review: string) => getJson<ReviewSummary>(`api/reviews/${review}/summary`);
+
 async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
-  const response = await get(url, signal);
+  const response = await get(url, signal ? { signal } : {});
   return (await response.json()) as T;
 }
 
-async function get(url: string, signal?: AbortSignal): Promise<Response> {
-  const response = await fetch(url, signal ? { signal } : {}).catch((error) => {
-    if (signal?.aborted) throw error;
-    throw new Error('The viewer does not answer. Start `lamina view` again and reload this page.', { cause: error });
+/** The header says that the page itself asks: another site cannot set it. */
+async function change<T>(method: 'POST' | 'DELETE', url: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const headers = { 'content-type': 'application/json', 'x-lamina': '1' };
+  const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+  const response = await get(url, { method, headers, ...sent, ...(signal && { signal }) });
+  return (await response.json()) as T;
+}
+
+async function get(url: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(url, init).catch((error) => {
+    if (init.signal?.aborted) throw error;
+    const silent = 'The viewer does not answer. Start `lamina view` again and reload this page.';
+    throw new ServerProblem('silent', silent, { cause: error });
   });
   if (response.ok) return response;
   const problem = (await response.json().catch(() => null)) as Problem | null;
-  throw new Error(problem?.message ?? `The viewer answered ${response.status} for ${url}.`);
+  throw new ServerProblem(
+    problem?.code ?? 'unknown',
+    problem?.message ?? `The viewer answered ${response.status} for ${url}.`,
+  );
 }

@@ -1,12 +1,15 @@
 /** The picture: deep zoom into one slide, and where the view and the pointer are on it. */
 import OpenSeadragon from 'openseadragon';
 import type { Picture } from '../api.ts';
+import type { Place } from './heatmap.ts';
 import { SlideSource } from './slide-source.ts';
 
-export interface Place {
-  /** Level-0 px. */
+/** What is seen: the middle in level-0 px, CSS px per level-0 px, and degrees clockwise. */
+export interface StageView {
   readonly x: number;
   readonly y: number;
+  readonly zoom: number;
+  readonly rotation: number;
 }
 
 /** Arrow keys move the view by this many CSS px. */
@@ -14,6 +17,8 @@ const PAN_PX = 120;
 
 export class Stage {
   readonly viewer: OpenSeadragon.Viewer;
+  /** Where to begin with the picture that is being opened. */
+  private wanted: StageView | null = null;
   /** Where the pointer is over the picture, in CSS px of its element. */
   private pointer: OpenSeadragon.Point | null = null;
 
@@ -26,7 +31,8 @@ export class Stage {
     this.viewer.addHandler('open', () => {
       // Banners above may have come or gone with the slide.
       this.viewer.viewport.resize(new OpenSeadragon.Point(host.clientWidth, host.clientHeight), false);
-      this.home(true);
+      if (this.wanted) this.goTo(this.wanted, true);
+      else this.home(true);
     });
     this.viewer.addHandler('canvas-key', (event) => {
       event.preventDefaultAction = true; // its keys also mirror the picture
@@ -42,8 +48,9 @@ export class Stage {
     });
   }
 
-  /** Shows a slide's picture, or nothing. */
-  show(id: string, picture: Picture | null): void {
+  /** Shows a slide's picture, or nothing; at a view, else whole. */
+  show(id: string, picture: Picture | null, view: StageView | null = null): void {
+    this.wanted = view;
     if (picture) this.viewer.open({ tileSource: new SlideSource(id, picture) });
     else this.viewer.close();
   }
@@ -62,6 +69,39 @@ export class Stage {
     return x >= 0 && y >= 0 && x < width && y < height ? { x, y } : null;
   }
 
+  /** Null without a picture. */
+  get view(): StageView | null {
+    const { zoom, image } = this;
+    if (zoom === null || !image) return null;
+    const { x, y } = image.viewportToImageCoordinates(this.viewer.viewport.getCenter(true));
+    return { x, y, zoom, rotation: this.viewer.viewport.getRotation(true) };
+  }
+
+  goTo({ x, y, zoom, rotation }: StageView, immediately = false): void {
+    const { image } = this;
+    if (!image) return;
+    const { viewport } = this.viewer;
+    viewport.setRotation(rotation, immediately);
+    viewport.zoomTo(image.imageToViewportZoom(zoom), undefined, immediately);
+    viewport.panTo(image.imageToViewportCoordinates(x, y), immediately);
+  }
+
+  /** Brings a square of the slide into the middle, in its surroundings. */
+  flyTo(x: number, y: number, side: number): void {
+    const shown = Math.min(this.viewer.container.clientWidth, this.viewer.container.clientHeight);
+    const zoom = Math.min(1, shown / side / 4);
+    this.goTo({ x: x + side / 2, y: y + side / 2, zoom, rotation: this.viewer.viewport.getRotation() });
+  }
+
+  /** CSS px per level-0 px, around the middle. */
+  zoomTo(zoom: number): void {
+    if (this.image) this.viewer.viewport.zoomTo(this.image.imageToViewportZoom(zoom)).applyConstraints();
+  }
+
+  rotateBy(degrees: number): void {
+    this.viewer.viewport?.setRotation(this.viewer.viewport.getRotation() + degrees);
+  }
+
   zoomBy(factor: number): void {
     this.viewer.viewport?.zoomBy(factor).applyConstraints();
   }
@@ -74,12 +114,13 @@ export class Stage {
 
   /** The whole slide. */
   home(immediately = false): void {
+    this.viewer.viewport?.setRotation(0, immediately);
     this.viewer.viewport?.goHome(immediately);
   }
 
   /** One pixel of the slide a CSS px. */
   fullResolution(): void {
-    if (this.image) this.viewer.viewport.zoomTo(this.image.imageToViewportZoom(1)).applyConstraints();
+    this.zoomTo(1);
   }
 
   private get image(): OpenSeadragon.TiledImage | undefined {
