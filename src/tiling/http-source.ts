@@ -88,6 +88,8 @@ async function fetchRange(
         await answer.body?.cancel();
         throw remote(url, 'it has changed while it was read', 'Open it again.');
       }
+      const from = Number(/^bytes (\d+)-/.exec(answer.headers.get('content-range') ?? '')?.[1] ?? start);
+      if (from !== start) throw new Error(`bytes from ${from} came where those from ${start} were asked for`);
       const bytes = new Uint8Array(await answer.arrayBuffer());
       if (bytes.length !== end - start) throw new Error(`${bytes.length} of ${end - start} bytes came`);
       return bytes;

@@ -16,7 +16,12 @@ const file = await readFile(path);
 let sent = 0;
 let failures = 0;
 let ranges = true;
+/** Answers that are too short, or of another range, before right ones come again. */
+let short = 0;
+let elsewhere = 0;
+let delayMs = 0;
 const server = createServer((request, response) => {
+  if (request.url === '/secret.tif') return response.writeHead(403).end();
   if (request.url !== '/slide.tif') return response.writeHead(404).end();
   if (failures > 0) {
     failures--;
@@ -30,11 +35,12 @@ const server = createServer((request, response) => {
     sent += file.length;
     return response.writeHead(200).end(file);
   }
-  const body = file.subarray(Number(range[1]), Number(range[2]) + 1);
+  const begin = Number(range[1]) + (elsewhere-- > 0 ? 1000 : 0);
+  const body = file.subarray(begin, Number(range[2]) + 1 - (short-- > 0 ? 10 : 0));
   sent += body.length;
-  return response
-    .writeHead(206, { 'content-range': `bytes ${range[1]}-${range[2]}/${file.length}`, etag: '"1"' })
-    .end(body);
+  return setTimeout(() => {
+    response.writeHead(206, { 'content-range': `bytes ${begin}-${range[2]}/${file.length}`, etag: '"1"' }).end(body);
+  }, delayMs);
 });
 let url = '';
 beforeAll(async () => {
@@ -46,6 +52,9 @@ beforeEach(() => {
   sent = 0;
   failures = 0;
   ranges = true;
+  short = 0;
+  elsewhere = 0;
+  delayMs = 0;
 });
 
 describe('a slide over http', () => {
@@ -69,6 +78,48 @@ describe('a slide over http', () => {
     expect(slide.unreadable).toEqual([]);
     expect(failures).toBe(0);
     await slide.close();
+  });
+
+  it.each(['too short', 'from another place'])('asks again when what comes is %s', async (what) => {
+    const [remote, local] = await Promise.all([openSlide(url), openSlide(path)]);
+    if (what === 'too short') short = 2;
+    else elsewhere = 2;
+    const region = await remote.readRegion(1500, 1700, 0, 100, 100);
+    expect(region).toEqual(await local.readRegion(1500, 1700, 0, 100, 100));
+    expect(remote.unreadable).toEqual([]);
+    await Promise.all([remote.close(), local.close()]);
+  });
+
+  it('has holes where answers stay too short, and is whole again afterwards', async () => {
+    const slide = await openSlide(url);
+    short = 1000;
+    await expect(slide.readTile(0, 5, 5)).rejects.toMatchObject({
+      code: 'unreadable-tile',
+      problem: expect.stringContaining('bytes came'),
+    });
+    short = 0;
+    // The other half of the tile may still be on its last attempt.
+    await expect.poll(() => slide.readTile(0, 5, 5).catch(() => null), { timeout: 5000 }).not.toBeNull();
+    await slide.close();
+  }, 15_000);
+
+  it('waits for a slow server, asking for the parts of a region at the same time', async () => {
+    const slide = await openSlide(url);
+    delayMs = 300;
+    const started = performance.now();
+    await slide.readRegion(0, 0, 0, 1024, 1024);
+    // Four rows of tiles, at least six blocks.
+    expect(performance.now() - started).toBeLessThan(5 * delayMs);
+    expect(slide.unreadable).toEqual([]);
+    await slide.close();
+  });
+
+  it('that may not be read says so', async () => {
+    await expect(openSlide(url.replace('slide', 'secret'))).rejects.toMatchObject({
+      code: 'remote-slide',
+      problem: expect.stringContaining('403'),
+      hint: expect.stringContaining('permission'),
+    });
   });
 
   it('has a hash', async () => {
