@@ -8,6 +8,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
 import { parseTable } from '../../src/csv.ts';
+import { readBag } from '../../src/features/store.ts';
 import { createRandom } from '../../src/random.ts';
 import { orderOfCells } from '../../src/row-order.ts';
 import type { SlideRecord } from '../../src/run/slide-record.ts';
@@ -196,6 +197,32 @@ describe('lamina tile', () => {
     expect(code).toBe(0);
     const record = JSON.parse(await readFile(at('bags/slides/field/slide.json'), 'utf8')) as SlideRecord;
     expect(record).toMatchObject({ nPatches: 30, leftOut: { pen: 2 } });
+  });
+
+  it('a run lists patches as its model was trained, extract as it is told', async () => {
+    await saveRandomModel(at('snake'), { order: 'snake' });
+    const orders = {
+      run: ['run', '--model', at('snake'), '--device', 'wasm'],
+      extract: ['extract', '--order', 'hilbert'],
+    };
+    for (const [name, [command, ...more]] of Object.entries(orders)) {
+      const out = at(`order-${name}`);
+      const { code, stderr } = await lamina(
+        command!,
+        at('field.tif'),
+        '--out',
+        out,
+        '--mask',
+        at('all.geojson'),
+        ...more,
+      );
+      expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining('32 patches') });
+      const { meta, coords } = await readBag(join(out, 'slides/field/bag.arrow'));
+      const order = name === 'run' ? 'snake' : 'hilbert';
+      expect(meta.order).toBe(order);
+      const cells = Int32Array.from(coords!, (_, i) => coords![i ^ 1]! / 256);
+      expect([...orderOfCells(order, cells)]).toEqual([...cells.keys()].slice(0, 32));
+    }
   });
 
   it('takes areas drawn by hand for the tissue, and only the region of interest', async () => {
