@@ -5,11 +5,12 @@ import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import { Tape } from '../kernels/tape.ts';
 import { openWasm } from '../kernels/wasm/open-node.ts';
 import { benchDevice, fullSizes, type KernelSizes, productShapes, quickSizes } from './device-kernels.ts';
-import { productCase } from './layer-cases.ts';
+import { checkProduct, productCase } from './layer-cases.ts';
+import { openOnnxruntimeProduct } from './onnxruntime-product.ts';
 import { plainScan, type ScanArrays } from './plain-scan.ts';
 import { type Report, type Result, resultOf, withoutMarks } from './result.ts';
 import { scanArrays } from './scan-cases.ts';
-import { bestOf, timeTogether } from './timing.ts';
+import { bestOf, timeTogether, type Work } from './timing.ts';
 
 export interface KernelOptions {
   readonly device?: DeviceChoice;
@@ -21,7 +22,7 @@ export interface KernelOptions {
 
 /** How many times as fast as a plain JavaScript loop the scan has to be, by the number of threads. */
 const TIMES_PLAIN: Readonly<Record<number, number>> = { 1: 5, 2: 9 };
-/** The share of the native product's rate that the wasm product has to reach. */
+/** The share of onnxruntime-node's rate that the wasm product has to reach. */
 const SHARE_OF_NATIVE = 0.3;
 
 /** @throws WrongResult before anything is timed that is wrong. */
@@ -53,7 +54,7 @@ export async function benchKernels(options: KernelOptions = {}): Promise<Report>
             say: (what) => say(`${what}, ${label}`),
           })),
         );
-        if (threads === most) results.push(...(await compareProducts(own, device, sizes, label, say)));
+        if (threads === most) results.push(...(await compareProducts(own, device, { sizes, threads, label, say })));
       } finally {
         await own.close();
       }
@@ -83,36 +84,49 @@ function timePlain(arrays: ScanArrays, { K }: KernelSizes): Record<'forward-only
   return { 'forward-only': time(0), LB: time(K) };
 }
 
-/** The wasm product against onnxruntime's native one, both checked and timed in turn. */
+/** What a call through onnxruntime's own API is timed as: it comes back when it is done. */
+const NO_DEVICE = { finish: async () => {} };
+
+/**
+ * The wasm product against onnxruntime-node's own call (the mark), and that against the same library called in place, which is
+ * what the device uses. All three are checked, and timed in turn.
+ */
 async function compareProducts(
   own: Device,
   native: Device,
-  sizes: KernelSizes,
-  label: string,
-  say: (what: string) => void,
+  { sizes, threads, label, say }: { sizes: KernelSizes; threads: number; label: string; say: (what: string) => void },
 ): Promise<Result[]> {
   if (!hasNative(native)) return [];
   const results: Result[] = [];
   for (const shape of productShapes(sizes)) {
     const tapes = [new Tape(own), new Tape(native)] as const;
+    const onnxruntime = await openOnnxruntimeProduct(shape, threads);
     try {
       const cases = tapes.map((tape) => productCase(tape, shape));
-      say(`${cases[0]!.name}, wasm and native`);
+      const { name, flops } = cases[0]!;
+      say(`${name}, wasm and native`);
       for (const one of cases) {
         one.run();
         await one.check();
       }
-      const works = cases.map((one, i) => ({ device: tapes[i]!.device, run: one.run }));
-      const [ours, theirs] = await timeTogether(works, sizes);
-      const { name, flops } = cases[0]!;
+      const Y = await onnxruntime.run();
+      await checkProduct(name, shape, (row) => Y.subarray(row * shape.n, (row + 1) * shape.n));
+      const works: Work[] = cases.map((one, i) => ({ device: tapes[i]!.device, run: one.run }));
+      const timings = await timeTogether([...works, { device: NO_DEVICE, run: onnxruntime.run }], sizes);
+      const [ours, inPlace, called] = timings.map(({ best }) => flops / best / 1e6) as [number, number, number];
       results.push(
-        resultOf(`${name}, wasm against onnxruntime, ${label}`, flops / ours!.best / 1e6, 'GFLOP/s', {
-          baseline: flops / theirs!.best / 1e6,
-          spread: ours!.spread,
+        resultOf(`${name}, wasm against onnxruntime-node, ${label}`, ours, 'GFLOP/s', {
+          baseline: called,
+          spread: timings[0]!.spread,
           mark: { least: SHARE_OF_NATIVE },
+        }),
+        resultOf(`${name}, onnxruntime in place against onnxruntime-node, ${label}`, inPlace, 'GFLOP/s', {
+          baseline: called,
+          spread: timings[1]!.spread,
         }),
       );
     } finally {
+      await onnxruntime.close();
       for (const tape of tapes) tape.close();
     }
   }

@@ -19,7 +19,7 @@ export interface ProductShape {
 
 export function productCase(tape: Tape, shape: ProductShape): KernelCase {
   const { what, m, n, k, transA = false, transB = false } = shape;
-  const [a, b] = [uniform(1, m * k), uniform(2, k * n)];
+  const { a, b } = productOperands(shape);
   const A = tape.constant(a, transA ? [k, m] : [m, k]);
   const B = tape.constant(b, transB ? [n, k] : [k, n]);
   const C = tape.create([m, n]);
@@ -29,17 +29,31 @@ export function productCase(tape: Tape, shape: ProductShape): KernelCase {
     bytes: 4 * (m * k + k * n + m * n),
     flops: 2 * m * n * k,
     run: () => product(tape, A, B, null, C, { m, n, k, transA, transB, accumulate: 0 }),
-    async check() {
-      for (const row of spreadOver(m, 8)) {
-        const wanted = new Float64Array(n);
-        for (let i = 0; i < k; i++) {
-          const left = a[transA ? i * m + row : row * k + i]!;
-          for (let j = 0; j < n; j++) wanted[j]! += left * b[transB ? j * k + i : i * n + j]!;
-        }
-        expectClose(name, await readRow(tape, C, row), wanted, 2e-5);
-      }
-    },
+    check: () => checkProduct(name, shape, (row) => readRow(tape, C, row)),
   };
+}
+
+/** Both operands of a product, as they are stored. */
+export function productOperands({ m, n, k }: ProductShape): { a: Float32Array; b: Float32Array } {
+  return { a: uniform(1, m * k), b: uniform(2, k * n) };
+}
+
+/** Some rows of a product against sums in float64. @throws WrongResult */
+export async function checkProduct(
+  name: string,
+  shape: ProductShape,
+  rowOf: (row: number) => Float32Array | Promise<Float32Array>,
+): Promise<void> {
+  const { m, n, k, transA = false, transB = false } = shape;
+  const { a, b } = productOperands(shape);
+  for (const row of spreadOver(m, 8)) {
+    const wanted = new Float64Array(n);
+    for (let i = 0; i < k; i++) {
+      const left = a[transA ? i * m + row : row * k + i]!;
+      for (let j = 0; j < n; j++) wanted[j]! += left * b[transB ? j * k + i : i * n + j]!;
+    }
+    expectClose(name, await rowOf(row), wanted, 2e-5);
+  }
 }
 
 /** The block's convolution with SiLU, width 4. */

@@ -9,8 +9,8 @@ export interface Timing {
 }
 
 export interface Work {
-  readonly device: Device;
-  run(): void;
+  readonly device: Pick<Device, 'finish'>;
+  run(): unknown;
 }
 
 export interface Rounds {
@@ -37,7 +37,10 @@ export async function timeTogether(works: readonly Work[], { rounds, roundMs }: 
 async function elapsed({ device, run }: Work, repeats: number): Promise<number> {
   await device.finish();
   const start = performance.now();
-  for (let i = 0; i < repeats; i++) run();
+  for (let i = 0; i < repeats; i++) {
+    const pending = run();
+    if (pending instanceof Promise) await pending;
+  }
   await device.finish();
   return performance.now() - start;
 }
