@@ -35,6 +35,7 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   },
   cohort: { summary: 'check a table of slides, or make one for a public data set', load: () => import('./cohort.ts') },
   train: { summary: 'train and cross-validate a model on bags', load: () => import('./train.ts') },
+  orders: { summary: 'show which scan orders a search has found', load: () => import('./orders.ts') },
   submit: { summary: 'put slides into a queue, for workers on any machine', load: () => import('./submit.ts') },
   worker: { summary: 'do the slides of a queue', load: () => import('./worker.ts') },
   status: { summary: 'show how far a queue is', load: () => import('./status.ts') },

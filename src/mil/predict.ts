@@ -46,11 +46,20 @@ export function predictBag(
     dimension: card.input,
     patchMpp: card.patchMpp,
   });
+  requireOrder(card, name, bag.meta);
   const cells = cellsFor(card, name, { coords: bag.coords ?? null, meta: bag.meta });
   if ('read' in bag) return predictRows(open, name, bag, { ...options, cells });
   const { count, dimension, features } = bag;
   const read = async (first: number, rows: number) => features.subarray(first * dimension, (first + rows) * dimension);
   return predictRows(open, name, { count, dimension, read }, { ...options, cells });
+}
+
+/** A scan of rows in another order is another prediction; models that choose their own order, or none, do not care. */
+function requireOrder(card: ModelCard, name: string, { order }: Pick<BagMeta, 'order'>): void {
+  const scans = 'layers' in card && !card.orders;
+  if (!scans || order === 'unknown' || card.order === 'unknown' || order === card.order) return;
+  const problem = `${name}: its patches are listed in the order ${order}, model ${card.name} was trained on ${card.order}.`;
+  throw new UserError('order-mismatch', problem, `Extract the slide with --order ${card.order}.`);
 }
 
 /** Where the patches lie on the grid, if the model wants to know. @throws UserError `no-coords` */
