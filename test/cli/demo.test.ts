@@ -15,18 +15,22 @@ const TWO_MINUTES = 120_000;
 
 describe('lamina demo', () => {
   it(
-    'makes slides, a model that says it is untrained, and a run, and prints the table',
+    'makes slides, trains a model on most of them, runs the others, and says how good it is',
     async () => {
       const { code, stdout } = await start(['demo', '--no-serve', '--device', 'wasm'], { cwd }).ended;
       expect(code).toBe(0);
       const [head, ...rows] = stdout.trimEnd().split('\n');
+      const [validated, heldOut] = rows
+        .splice(-2)
+        .map((line) => Number(/AUC of \d+ slides: ([\d.]+), 95 %/.exec(line)?.[1]));
+      expect(validated).toBeGreaterThanOrEqual(0.9);
+      expect(heldOut).toBeGreaterThanOrEqual(0.9);
       expect(head).toMatch(/^slide +status +label +patches +prediction +probability +seconds$/);
-      expect(rows.pop()).toMatch(/untrained/);
       expect(rows.length).toBeGreaterThanOrEqual(4);
       for (const row of rows)
         expect(row).toMatch(/^synthetic-\d+ +done +(normal|tumour) +\d+ +(normal|tumour) +[01]\.\d{3} +[\d.]+$/);
-      const card = JSON.parse(await readFile(join(cwd, 'lamina-demo/model/model.json'), 'utf8')) as ModelCard;
-      expect(card).toMatchObject({ type: 'lbmamba', trained: false });
+      const card = JSON.parse(await readFile(join(cwd, 'lamina-demo/training/model/model.json'), 'utf8')) as ModelCard;
+      expect(card).toMatchObject({ type: 'lbmamba', trained: true, members: ['fold-1', 'fold-2', 'fold-3', 'fold-4'] });
       expect((await tree(join(cwd, 'lamina-demo'))).filter((name) => name.includes('.partial'))).toEqual([]);
     },
     TWO_MINUTES,

@@ -1,0 +1,174 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readBag } from '../../src/features/store.ts';
+import { openWasm } from '../../src/kernels/wasm/open-node.ts';
+import { openModel } from '../../src/mil/model-folder.ts';
+import { type BagPrediction, predictBag } from '../../src/mil/predict.ts';
+import { readPredictions } from '../../src/mil/predictions.ts';
+import { readCohort } from '../../src/train/cohort.ts';
+import { checkCohort } from '../../src/train/cohort-check.ts';
+import { combinations, searchRecipe } from '../../src/train/search.ts';
+import { type TrainingOptions, trainCohort } from '../../src/train/training-run.ts';
+import { DIMENSION, plans, writeBagFolder } from './bag-folder.ts';
+
+let root = '';
+let bags = '';
+let table = '';
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'lamina-train-'));
+  bags = join(root, 'bags');
+  table = await writeBagFolder(bags, plans(30));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+const small = { width: 16, attention: 8, epochs: 6, lr: 3e-3, patience: null, warmUp: 0, layers: 1, state: 4 };
+
+async function options(out: string, changes: Partial<TrainingOptions> = {}): Promise<TrainingOptions> {
+  return {
+    cohort: await readCohort(table),
+    bags,
+    out: join(root, out),
+    recipe: 'lamina',
+    changes: small,
+    target: {},
+    split: { kind: 'k-fold', folds: 3, testShare: 0.3 },
+    seed: 5,
+    device: 'wasm',
+    threads: 2,
+    ...changes,
+  };
+}
+
+const bytesOf = (out: string, file: string) => readFile(join(root, out, file));
+
+describe('a training', () => {
+  it('predicts each slide by a model that has not seen its patient, and well', async () => {
+    const { evaluation } = await trainCohort(await options('first'));
+    const predictions = readPredictions('p', await readFile(join(root, 'first/predictions.csv'), 'utf8'));
+    expect(predictions.cases.map(({ slide }) => slide).sort()).toEqual(
+      plans(30)
+        .map(({ id }) => id)
+        .sort(),
+    );
+    expect(evaluation!.slides.figures.auc!.value).toBeGreaterThan(0.95);
+    expect(evaluation!.folds!.folds).toHaveLength(3);
+    const { folds } = JSON.parse(await readFile(join(root, 'first/train.json'), 'utf8'));
+    for (const { train, validation, test } of folds) {
+      expect(test.some((id: string) => train.includes(id) || validation.includes(id))).toBe(false);
+    }
+  });
+
+  it('gives the same bits for the same seed, and others for another', async () => {
+    await trainCohort(await options('again'));
+    await trainCohort(await options('other', { seed: 6 }));
+    for (const file of ['predictions.csv', 'model/fold-1/model.safetensors', 'model/fold-3/model.safetensors']) {
+      expect(await bytesOf('again', file)).toEqual(await bytesOf('first', file));
+      expect(await bytesOf('other', file)).not.toEqual(await bytesOf('first', file));
+    }
+  });
+
+  it('goes on where it was stopped, and ends with the same bits', async () => {
+    const stop = new AbortController();
+    let epochs = 0;
+    const interrupted = await options('resumed', {
+      checkpointSeconds: 0,
+      signal: stop.signal,
+      onEvent: ({ kind }) => kind === 'epoch' && ++epochs === 9 && stop.abort(),
+    });
+    await expect(trainCohort(interrupted)).rejects.toThrow();
+    let later = 0;
+    const again = await options('resumed', { onEvent: ({ kind }) => void (kind === 'epoch' && later++) });
+    await trainCohort(again);
+    // What was finished before was not trained again.
+    expect(later).toBeLessThan(18);
+    for (const file of ['predictions.csv', 'model/fold-1/model.safetensors', 'model/fold-2/model.safetensors']) {
+      expect(await bytesOf('resumed', file)).toEqual(await bytesOf('first', file));
+    }
+  });
+
+  it('refuses the folder of another training', async () => {
+    await expect(trainCohort(await options('first', { seed: 99 }))).rejects.toThrow(/another table/);
+  });
+
+  it('saves models that read raw features, and an ensemble that averages them', async () => {
+    const device = await openWasm({ threads: 1 });
+    try {
+      const predictions = readPredictions('p', await readFile(join(root, 'first/predictions.csv'), 'utf8'));
+      const ensemble = await openModel(join(root, 'first/model'), device);
+      expect(ensemble.members).toHaveLength(3);
+      for (const one of predictions.cases.slice(0, 6)) {
+        const bag = await readBag(join(bags, `${one.slide}.arrow`));
+        const each: BagPrediction[] = [];
+        for (const member of ensemble.members!) each.push(await predictBag(member, bag));
+        const own = each[Number(one.fold) - 1]!.probabilities;
+        if (!('probabilities' in one)) throw new Error('no probabilities');
+        own.forEach((p, k) => void expect(p).toBeCloseTo(one.probabilities[k]!, 4));
+        const together = await predictBag(ensemble, bag);
+        together.probabilities.forEach((p, k) => {
+          expect(p).toBeCloseTo(each.reduce((sum, { probabilities }) => sum + probabilities[k]!, 0) / 3, 6);
+        });
+        expect(together.attention!.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 5);
+      }
+    } finally {
+      await device.close();
+    }
+  });
+
+  it('trains survival models', async () => {
+    const folder = join(root, 'survival');
+    const followed = plans(40).map((plan, i) => ({
+      ...plan,
+      time: plan.label ? 1 + (i % 7) : 20 + (i % 9),
+      event: i % 5 === 4 ? 0 : 1,
+    }));
+    const cohort = await readCohort(await writeBagFolder(folder, followed));
+    const changes = { ...small, epochs: 15, bagsPerStep: 4 };
+    const { evaluation } = await trainCohort(await options('survival-out', { cohort, bags: folder, changes }));
+    // Within the two groups times are chance, so of all pairs only about half can be told: 0.75 would be perfect.
+    expect(evaluation!.slides.figures.cIndex!.value).toBeGreaterThan(0.65);
+  });
+
+  it('searches a grid by the validation rows', async () => {
+    expect(combinations({ lr: [1, 2], width: [3, 4] })).toHaveLength(4);
+    const found = await searchRecipe(await options('search'), { lr: [1e-7, 3e-3] }, () => {});
+    expect(found.changes.lr).toBe(3e-3);
+    expect((await readFile(join(root, 'search/search.csv'), 'utf8')).trim().split('\n')).toHaveLength(3);
+  });
+});
+
+describe('bad bags', () => {
+  const trainOn = async (name: string, changed: Parameters<typeof writeBagFolder>[1]) => {
+    const folder = join(root, name);
+    const cohort = await readCohort(await writeBagFolder(folder, changed));
+    return trainCohort(await options(`${name}-out`, { cohort, bags: folder }));
+  };
+
+  it('are refused by width and by encoder, naming the rows', async () => {
+    const odd = plans(12).map((plan) => (plan.id === 's7' ? { ...plan, dimension: DIMENSION + 1 } : plan));
+    await expect(trainOn('width', odd)).rejects.toThrow(/line 9 \(s7\): features a patch: 7, the first bag has 6/);
+    const mixed = plans(12).map((plan) => (plan.id === 's3' ? { ...plan, encoder: 'another@2' } : plan));
+    await expect(trainOn('encoder', mixed)).rejects.toThrow(/line 5 \(s3\): the encoder is another@2/);
+  });
+
+  it('are refused when empty, missing, or with numbers that are none', async () => {
+    const empty = plans(12).map((plan) => (plan.id === 's2' ? { ...plan, patches: 0 } : plan));
+    await expect(trainOn('empty', empty)).rejects.toThrow(/line 4 \(s2\): the bag has no patches/);
+
+    const folder = join(root, 'damaged');
+    const cohort = await readCohort(await writeBagFolder(folder, plans(12)));
+    const path = join(folder, 's4.arrow');
+    const file = await readFile(path);
+    const first = Buffer.from(Float32Array.of((await readBag(path)).features[8]!).buffer);
+    file.set(Buffer.from(Float32Array.of(Number.NaN).buffer), file.indexOf(first));
+    await writeFile(path, file);
+    const damaged = await options('damaged-out', { cohort, bags: folder });
+    await expect(trainCohort(damaged)).rejects.toThrow(/line 6 \(s4\): feature 2 of patch 1 is NaN/);
+    const { findings } = await checkCohort(cohort, { bags: folder, hash: false });
+    expect(findings.map(({ code }) => code)).toContain('not-finite');
+
+    await rm(path);
+    await expect(trainCohort(damaged)).rejects.toThrow(/no bag of 1 of 12 slides: line 6 \(s4\)/);
+  });
+});
