@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import createJpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
 import sharp, { type JpegOptions } from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../src/random.ts';
+import { createRandom, integer } from '../../src/random.ts';
 import { decodeTile, type TileWindow } from '../../src/tiling/decode.ts';
 import { jpegSize } from '../../src/tiling/jpeg-stream.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
@@ -37,6 +37,16 @@ async function byLibjpeg(bytes: Uint8Array): Promise<Uint8Array> {
   decoder.getEncodedBuffer(bytes.length).set(bytes);
   decoder.decode();
   return Uint8Array.from(decoder.getDecodedBuffer());
+}
+
+/** As the readers check before they decode. */
+function declaredPixels(bytes: Uint8Array): number {
+  try {
+    const { width, height } = jpegSize(bytes);
+    return width * height;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 /** By our decoder alone; null if it leaves the picture to libjpeg-turbo. */
@@ -95,6 +105,36 @@ describe('baseline JPEG', () => {
     expect(meanDifference(await decode(progressive, { width: 64, height: 64 }), picture.data)).toBeLessThan(10);
     const whole = await jpegOf(picture, { quality: 90 });
     for (const share of [0.3, 0.6, 0.9]) expect(byUs(whole.subarray(0, whole.length * share))).toBeNull();
+  });
+});
+
+describe('a damaged JPEG', () => {
+  it('never stops the decoder, nor spoils what it decodes next', async () => {
+    const random = createRandom(11);
+    const seeds = await Promise.all(
+      (['4:2:0', '4:4:4'] as const).map((chromaSubsampling) =>
+        jpegOf(createPicture(96, 80), { quality: 70, chromaSubsampling, optimiseCoding: true }),
+      ),
+    );
+    const expected = await Promise.all(seeds.map(byLibjpeg));
+    const outcomes = { decoded: 0, declined: 0 };
+    for (let i = 0; i < 4000; i++) {
+      const damaged = Buffer.from(seeds[i % 2]!);
+      for (let changes = 1 + integer(random, 6); changes > 0; changes--) {
+        // The first 700 bytes are headers and tables.
+        const at = integer(random, random() < 0.5 ? 700 : damaged.length);
+        if (random() < 0.5) damaged[at]! ^= 1 << integer(random, 8);
+        else damaged[at] = [0, 0xff, 0xd0, 0x11, 0x22][integer(random, 5)]!;
+      }
+      const loops = tileLoops();
+      const at = loops.take(damaged.length);
+      new Uint8Array(loops.memory.buffer).set(damaged, at);
+      // Whatever size it says: no more than 16 bits each way.
+      if (declaredPixels(damaged) > 1e6) continue;
+      outcomes[loops.decodeJpeg(at, damaged.length, [1, 2, 4, 8][i % 4]!) ? 'decoded' : 'declined']++;
+      if (i % 100 < 2) expect(Buffer.compare(byUs(seeds[i % 2]!)!, expected[i % 2]!)).toBe(0);
+    }
+    expect(Math.min(outcomes.decoded, outcomes.declined)).toBeGreaterThan(400);
   });
 });
 

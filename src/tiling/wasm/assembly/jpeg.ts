@@ -219,6 +219,8 @@ function layOut(reduce: i32): bool {
 /** Reads interval after interval: from one restart marker to the next, or all. */
 function readScan(at: usize, end: usize, reduce: i32): bool {
   const clean = take(end - at + 4096);
+  // The last picture may have ended within a block.
+  memory.fill(block, 0, 128);
   const mcus = mcusAcross * mcusDown;
   const step = interval ? interval : mcus;
   for (let first = 0, restart = 0; first < mcus; first += step, restart++) {
