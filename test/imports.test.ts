@@ -93,7 +93,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // Bags, and the table of patches that `tile` writes, which is no bag.
   '@libsql/client': ['src/viewer/database.ts'],
   'apache-arrow': ['src/features/store.ts', 'src/run/patch-table.ts'],
-  bullmq: ['src/run/queue.ts'],
+  bullmq: ['src/run/queue'],
   commander: ['src/cli/'],
   // Types only.
   geojson: ['src/', 'datasets/'],
@@ -101,10 +101,13 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   h5wasm: ['src/features/hdf5-file.ts'],
   'happy-dom': ['src/report/charts.ts'],
   hono: ['src/viewer/'],
+  ioredis: ['src/run/queue'],
   // C libraries found at run time: libopenslide, the matrix products of onnxruntime, a Vulkan loader.
   koffi: ['src/tiling/', 'src/kernels/wasm/', 'src/kernels/webgpu/open-node.ts'],
   // Encoders, the fastest matrix product on a CPU, and what ours is measured against.
   'onnxruntime-node': ['src/features/encoders/', 'src/kernels/wasm/', 'src/bench/onnxruntime-product.ts'],
+  // The same on the GPU of the kernels.
+  'onnxruntime-web': ['src/features/encoders/'],
   openseadragon: ['src/viewer/web/'],
   // The toolbox for picture files, wherever one is read or written.
   sharp: ['src/tiling/', 'src/viewer/picture.ts', 'src/viewer/iiif.ts', 'src/run/', 'datasets/synthetic/'],
