@@ -48,7 +48,13 @@ const cells = Int32Array.from(
 );
 
 function bagOf(features: Float32Array): Bag {
-  const meta = { slideId: 's', encoder: origin.encoder, patchMpp: 0.5, patchLevel0Px: SIDE } as Bag['meta'];
+  const meta = {
+    slideId: 's',
+    encoder: origin.encoder,
+    patchMpp: 0.5,
+    patchLevel0Px: SIDE,
+    order: 'row-major',
+  } as Bag['meta'];
   const coords = Int32Array.from(cells, (_, i) => cells[i ^ 1]! * SIDE).subarray(0, (2 * features.length) / INPUT);
   return { meta, count: features.length / INPUT, dimension: INPUT, features, coords };
 }

@@ -272,11 +272,16 @@ describe('what does not fit', () => {
     const config = mambaConfig({ orders: [['hilbert'], ['snake']] });
     const created = createRandomModel(device, config, { seed: 1 });
     const open = { ...created, card: cardOf(config) as ModelCard, hash: 'sha256:0' };
-    const meta = { slideId: 's', encoder: 'made-up@1', patchMpp: 0.5, patchLevel0Px: 256 };
+    const meta = { slideId: 's', encoder: 'made-up@1', patchMpp: 0.5, patchLevel0Px: 256, order: 'unknown' };
     const bag = { meta, count: ROWS, dimension: INPUT, features, coords: null } as unknown as Parameters<
       typeof predictBag
     >[1];
     await expect(async () => predictBag(open, bag)).rejects.toThrow(/does not say where they lie/);
+    const plain = { ...open, card: cardOf(mambaConfig()) };
+    const other = { ...bag, meta: { ...meta, order: 'hilbert' } } as unknown as typeof bag;
+    await expect(async () => predictBag(plain, other)).rejects.toThrow(
+      /in the order hilbert.*trained on row-major.*--order/,
+    );
     const coords = Int32Array.from(cells, (_, i) => cells[i ^ 1]! * 256);
     const { logits } = await predictBag(open, { ...bag, coords } as typeof bag);
     expect(relativeError(logits, (await run(config, features, cells, 1)).logits)).toBeLessThan(1e-6);
