@@ -81,8 +81,10 @@ async function benchNetwork(
   if (!found) throw new UserError('unknown-encoder', `--encoder ${name} is no network.`, 'Name an ONNX file.');
   say(found.name);
   const encoder = await openOnnxEncoder({ ...found, threads });
+  const closing = [encoder.close];
   try {
     const session = await openSession(found.path, found.recipe, threads);
+    closing.push(session.close);
     const count = session.plan.batch ?? BATCH;
     const batch = blots(count, session.plan.size);
     const ready = tensorOf(batch, session, encoder);
@@ -104,7 +106,7 @@ async function benchNetwork(
       }),
     ];
   } finally {
-    await encoder.close();
+    for (const close of closing) await close();
   }
 }
 

@@ -12,6 +12,8 @@ export interface EncoderOptions {
   readonly weights?: string | null;
   /** Null leaves the number to the encoder. */
   readonly threads?: number | null;
+  /** Where networks compute if it gives a device; asked only when there is a network. */
+  readonly gpu?: () => Promise<GPUDevice | null>;
   /** What is done to the colours; null does nothing, unless an id says otherwise. */
   readonly stain?: StainPlan | null;
 }
@@ -39,7 +41,8 @@ export async function openEncoder(name: string, options: EncoderOptions = {}): P
   throw unknown(name, `The one that can be opened is ${encoder.id}: other weights, or another recipe.`);
 }
 
-async function openFamily(name: string, { weights = null, threads = null }: EncoderOptions): Promise<Encoder | null> {
+async function openFamily(name: string, options: EncoderOptions): Promise<Encoder | null> {
+  const { weights = null, threads = null, gpu } = options;
   if (name === BUILT_IN) {
     if (weights === null) return createStainTexture();
     throw new UserError(
@@ -51,7 +54,7 @@ async function openFamily(name: string, { weights = null, threads = null }: Enco
   const found = await locate(name, { weights });
   if (!found) return null;
   const { openOnnxEncoder } = await import('./encoders/onnx-encoder.ts');
-  return await openOnnxEncoder({ ...found, threads });
+  return await openOnnxEncoder({ ...found, threads, gpu: (await gpu?.()) ?? null });
 }
 
 function otherColours(name: string, colours: string): UserError {

@@ -4,11 +4,14 @@ import { requireMatch } from '../features/bag-check.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { type EncoderOptions, encoderNames, openEncoder } from '../features/open-encoder.ts';
 import { planStain, type StainChoice } from '../features/stain-normalise.ts';
+import type { DeviceChoice } from '../kernels/open-device.ts';
+import { WebGpuDevice } from '../kernels/webgpu/device.ts';
+import { openWebGpu } from '../kernels/webgpu/open-node.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import type { GridOrder } from '../row-order.ts';
 import { gridDefaults } from '../tiling/grid.ts';
 import type { Mpp } from '../units.ts';
-import { openPredictor, type PredictorOptions } from './predictor.ts';
+import { openPredictor, type Predictor, type PredictorOptions } from './predictor.ts';
 import type { Line } from './slide-job.ts';
 
 export interface LineOptions extends PredictorOptions {
@@ -46,13 +49,17 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     opened.unshift(part);
     return part;
   };
-  const close = async () => void (await Promise.all(opened.map((part) => part.close())));
+  // The last first: an encoder may compute on the model's device.
+  const close = async () => {
+    for (const part of opened) await part.close();
+  };
   try {
     const { model } = options;
     const predictor = model === null ? null : keep(await openPredictor(model, options));
     const card = predictor?.card ?? null;
     const { weights, threads } = options;
-    const how: EncoderOptions = { weights, threads, stain: await planStain(options.stain) };
+    const gpu = async () => await gpuFor(predictor, options.device, keep);
+    const how: EncoderOptions = { weights, threads, gpu, stain: await planStain(options.stain) };
     const encoder = keep(
       await (options.encoder === null ? openEncoderFor(model, card, how) : openEncoder(options.encoder, how)),
     );
@@ -73,6 +80,18 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     await close();
     throw error;
   }
+}
+
+/** The GPU of the model's device, so that both compute on the same; without a model, one of its own if there is a real one. */
+async function gpuFor(
+  predictor: Predictor | null,
+  choice: DeviceChoice,
+  keep: <T extends { close(): Promise<void> }>(part: T) => T,
+): Promise<GPUDevice | null> {
+  if (choice === 'wasm') return null;
+  const device = predictor ? predictor.device : await openWebGpu({ required: choice === 'webgpu' });
+  if (!predictor && device) keep(device);
+  return device instanceof WebGpuDevice ? device.share() : null;
 }
 
 /** The encoder that the model was made for; the built-in one where there is no model. */

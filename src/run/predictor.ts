@@ -1,6 +1,7 @@
 /** A model on a device, as the line uses it: a bag in, the prediction file and the score columns out. */
 import { createHash } from 'node:crypto';
 import type { Scores } from '../features/store.ts';
+import type { Device } from '../kernels/device.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
@@ -19,6 +20,7 @@ export interface Prediction {
 export interface Predictor {
   readonly card: ModelCard;
   readonly model: NonNullable<RunResult['model']>;
+  readonly device: Device;
   readonly deviceName: string;
   predict(
     slide: { id: string; hash: string },
@@ -49,6 +51,7 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
     return {
       card,
       model,
+      device,
       deviceName: device.name,
       async predict(slide, bag, label, signal) {
         const { logits, probabilities, attention, attentionRaw } = await predictBag(opened, bag, { signal });

@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto';
 import { built } from '../../built.ts';
 import { UserError } from '../../errors.ts';
-import { openBatchWorker } from '../batch-worker.ts';
-import { type Encoder, requireWhole } from '../encoder.ts';
+import { type BatchWorker, openBatchWorker } from '../batch-worker.ts';
+import { type Encoder, type PatchBatch, requireWhole } from '../encoder.ts';
+import { countFeatures, encodeBatch } from './network.ts';
 import { inspectOnnx } from './onnx-file.ts';
-import type { Opened, Question } from './onnx-worker.ts';
+import type { Question } from './onnx-worker.ts';
+import type { PixelData } from './picture-input.ts';
 import type { Recipe } from './recipe.ts';
 
 export interface OnnxOptions {
@@ -17,16 +19,25 @@ export interface OnnxOptions {
   readonly dimension: number | null;
   /** Null leaves the number to onnxruntime. */
   readonly threads: number | null;
+  /** Computes there instead of on the CPU. */
+  readonly gpu?: GPUDevice | null;
+}
+
+interface Opened {
+  readonly dimension: number;
+  encode(batch: PatchBatch, signal?: AbortSignal): Promise<Float32Array>;
+  close(): Promise<void>;
 }
 
 /**
  * @throws UserError as `inspectOnnx` and `planGraph`; `onnx-load`, `onnx-run`, `encoder-width`
  */
-export async function openOnnxEncoder({ name, path, recipe, dimension, threads }: OnnxOptions): Promise<Encoder> {
+export async function openOnnxEncoder(options: OnnxOptions): Promise<Encoder> {
+  const { name, path, recipe, dimension, gpu = null } = options;
   const { hash } = await inspectOnnx(path);
   const worker = openBatchWorker(built('./onnx-worker.js', import.meta.url), name);
   try {
-    const opened = await worker.ask<Opened>({ kind: 'open', path, recipe, threads } satisfies Question);
+    const opened = await (gpu ? openOnGpu(worker, options, gpu) : openInWorker(worker, options));
     if (dimension !== null && opened.dimension !== dimension) {
       const problem = `${path}: it gives ${opened.dimension} features a patch, ${name} has ${dimension}.`;
       const hint = `Export ${name} as docs/encoders.md says, without a classifier; or leave --weights and name the file with --encoder.`;
@@ -39,15 +50,48 @@ export async function openOnnxEncoder({ name, path, recipe, dimension, threads }
       input: { size: patchPx, mpp, mean, std },
       async encode(batch, signal) {
         requireWhole(batch);
-        if (batch.count === 0) return new Float32Array(0);
-        return await worker.ask<Float32Array>({ kind: 'encode', batch } satisfies Question, signal);
+        return batch.count === 0 ? new Float32Array(0) : await opened.encode(batch, signal);
       },
-      close: worker.close,
+      close: opened.close,
     };
   } catch (error) {
     await worker.close();
     throw error;
   }
+}
+
+async function openInWorker(worker: BatchWorker, { path, recipe, threads }: OnnxOptions): Promise<Opened> {
+  const dimension = await worker.ask<number>({ kind: 'open', path, recipe, threads } satisfies Question);
+  return {
+    dimension,
+    encode: (batch, signal) => worker.ask({ kind: 'encode', batch } satisfies Question, signal),
+    close: worker.close,
+  };
+}
+
+/** The worker prepares a batch while the GPU computes the one before. */
+async function openOnGpu(worker: BatchWorker, { path, recipe }: OnnxOptions, gpu: GPUDevice): Promise<Opened> {
+  const { openGpuSession } = await import('./webgpu-session.ts');
+  const session = await openGpuSession(path, recipe, gpu);
+  await worker.ask({ kind: 'plan', plan: session.plan, recipe } satisfies Question);
+  const input = {
+    fill: (batch: PatchBatch, first: number, count: number) =>
+      worker.ask<PixelData>({ kind: 'prepare', batch, first, count } satisfies Question),
+  };
+  const network = { path, recipe, session, input };
+  return {
+    dimension: await countFeatures(network),
+    async encode(batch, signal) {
+      signal?.throwIfAborted();
+      const features = await encodeBatch(network, batch);
+      signal?.throwIfAborted();
+      return features;
+    },
+    async close() {
+      await session.close();
+      await worker.close();
+    },
+  };
 }
 
 /** Of the weights and of what is done to pictures and tokens: other features, another id. */

@@ -14,9 +14,10 @@ export interface Features {
 export interface Session {
   readonly plan: GraphPlan;
   /** What it runs on. */
-  readonly provider: 'cpu' | 'cuda';
+  readonly provider: 'cpu' | 'cuda' | 'webgpu';
   /** @param data of `count` pictures */
   run(data: PixelData, count: number): Promise<Features>;
+  close(): Promise<void>;
 }
 
 /**
@@ -33,13 +34,7 @@ export async function openSession(path: string, recipe: Recipe, threads: number 
   }).catch((cause) => {
     throw refused(path, cause);
   });
-  const ports = (metadata: readonly ort.InferenceSession.ValueMetadata[]): PortShape[] =>
-    metadata.map((one) => ({
-      name: one.name,
-      type: one.isTensor ? one.type : 'no tensor',
-      shape: one.isTensor ? one.shape : [],
-    }));
-  const plan = planGraph(path, ports(session.inputMetadata), ports(session.outputMetadata), recipe);
+  const plan = planGraph(path, portsOf(session.inputMetadata), portsOf(session.outputMetadata), recipe);
   return {
     plan,
     provider,
@@ -56,18 +51,27 @@ export async function openSession(path: string, recipe: Recipe, threads: number 
       const { data: values, dims: shape } = found[output]!;
       return { values: asFloats(values as ArrayBufferView & { length: number }), shape };
     },
+    close: () => session.release(),
   };
+}
+
+export function portsOf(metadata: readonly ort.InferenceSession.ValueMetadata[]): PortShape[] {
+  return metadata.map((one) => ({
+    name: one.name,
+    type: one.isTensor ? one.type : 'no tensor',
+    shape: one.isTensor ? one.shape : [],
+  }));
 }
 
 /** Newer Nodes have an array of halves of their own, which onnxruntime then asks for. */
 const Half = (globalThis as { Float16Array?: new (buffer: ArrayBufferLike, at: number, n: number) => never })
   .Float16Array;
 
-function asTensorData(data: PixelData) {
+export function asTensorData(data: PixelData) {
   return data instanceof Uint16Array && Half ? new Half(data.buffer, data.byteOffset, data.length) : data;
 }
 
-function asFloats(values: ArrayBufferView & { length: number }): Float32Array {
+export function asFloats(values: ArrayBufferView & { length: number }): Float32Array {
   if (values instanceof Float32Array) return values;
   const floats = new Float32Array(values.length);
   fromHalf(new Uint16Array(values.buffer, values.byteOffset, values.length), floats);
@@ -79,4 +83,4 @@ function refused(path: string, cause: unknown): UserError {
   return new UserError('onnx-load', problem, 'Export it anew as docs/encoders.md says, with opset 17.', { cause });
 }
 
-const firstLine = (cause: unknown) => messageOf(cause).split('\n')[0]!.trim().replace(/\.$/, '');
+export const firstLine = (cause: unknown) => messageOf(cause).split('\n')[0]!.trim().replace(/\.$/, '');

@@ -114,6 +114,13 @@ export class WebGpuDevice implements Device {
     });
   }
 
+  /** For a library that computes on the same device; what has been recorded here goes first. */
+  share(): GPUDevice {
+    this.#checkOpen();
+    this.#flush();
+    return this.#gpu;
+  }
+
   create(length: number): GpuStorage {
     this.#checkOpen();
     return this.#pool.take(length);

@@ -36,6 +36,21 @@ export async function createDawn(): Promise<GPU | undefined> {
   return dawn?.create([]);
 }
 
+/** What browsers have and libraries written for them ask for: WebGPU's constants, and a place where it would be found. */
+export async function defineWebGpuGlobals(): Promise<void> {
+  const { globals } = await import('webgpu');
+  for (const [name, value] of Object.entries(globals)) {
+    if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true });
+  }
+  const navigator = globalThis.navigator ?? {};
+  if (!('gpu' in navigator)) {
+    Object.defineProperty(globalThis, 'navigator', {
+      value: Object.create(navigator, { gpu: { value: {} } }),
+      configurable: true,
+    });
+  }
+}
+
 /** Asked first, because Dawn prints a warning with a stack trace when there is none. */
 async function hasVulkanLoader(): Promise<boolean> {
   const koffi = await import('koffi').catch(() => undefined);

@@ -1,0 +1,56 @@
+/** A network with what leads to it and away from it: batches of patches in, features out. */
+import { UserError } from '../../errors.ts';
+import type { PatchBatch } from '../encoder.ts';
+import type { PixelData } from './picture-input.ts';
+import { poolTokens } from './pool-tokens.ts';
+import type { Recipe } from './recipe.ts';
+import type { Session } from './session.ts';
+
+export interface Network {
+  readonly path: string;
+  readonly recipe: Recipe;
+  readonly session: Session;
+  readonly input: {
+    /** As `PictureInput`; at once, or from another thread. */
+    fill(batch: PatchBatch, first: number, count: number): PixelData | Promise<PixelData>;
+  };
+}
+
+/** @throws UserError `not-finite`, and as the session */
+export async function encodeBatch(
+  { path, recipe, session, input }: Network,
+  batch: PatchBatch,
+): Promise<Float32Array<ArrayBuffer>> {
+  const perRun = session.plan.batch ?? batch.count;
+  const parts: Float32Array[] = [];
+  for (let first = 0; first < batch.count; first += perRun) {
+    const { values, shape } = await session.run(await input.fill(batch, first, perRun), perRun);
+    const features = poolTokens(path, values, shape, recipe.tokens);
+    const wanted = Math.min(perRun, batch.count - first);
+    parts.push(features.subarray(0, (features.length / perRun) * wanted));
+  }
+  const features = joined(parts);
+  if (!features.every(Number.isFinite)) {
+    const problem = `${path}: the network gives numbers that are not finite.`;
+    const hint = 'A file in half precision may have overflowed: export it in single precision.';
+    throw new UserError('not-finite', problem, hint);
+  }
+  return features;
+}
+
+/** Of a grey patch: it tells what the file may leave open, the width, and whether the network runs at all. */
+export async function countFeatures(network: Network): Promise<number> {
+  const { size } = network.session.plan;
+  return (await encodeBatch(network, { pixels: new Uint8Array(3 * size * size).fill(128), count: 1, size })).length;
+}
+
+/** One array of its own, which can be given away. */
+function joined(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
+  const features = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    features.set(part, at);
+    at += part.length;
+  }
+  return features;
+}
