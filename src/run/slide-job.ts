@@ -201,7 +201,7 @@ async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob
   const { work, survey, stain, options, control, batches, line } = job;
   const { grid } = survey;
   const { stages, signal } = control;
-  const sieve = new PatchSieve(options.tiling, survey.tellsInk);
+  const sieve = new PatchSieve(options.tiling, survey.inkBlock);
   const bag = await stages.run('extract', async () => {
     const open = options.keepBags || !line.predictor ? keptBag : heldBag;
     const sink = await open(join(work, 'bag.arrow'), bagMeta(job, encoder), {

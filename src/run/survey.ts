@@ -47,8 +47,8 @@ export function plainTiling(
 export interface Survey {
   readonly tissue: TissueMask;
   readonly thumbnail: Overview;
-  /** False where the colours of ink are the slide's own. */
-  readonly tellsInk: boolean;
+  /** Side in pixels of the patches of the squares that are compared with ink; null where its colours are the slide's own. */
+  readonly inkBlock: number | null;
   readonly grid: PatchGrid;
 }
 
@@ -76,7 +76,12 @@ export async function surveySlide(
     ...maximum,
   });
   const thumbnail = await readThumbnail(slide, THUMBNAIL_PX, signal);
-  return { tissue, grid, thumbnail, tellsInk: canTellInk(thumbnail) };
+  return { tissue, grid, thumbnail, inkBlock: canTellInk(thumbnail) ? inkBlockOf(grid) : null };
+}
+
+/** As ink is told in the mask: at 8 um/px. Without a scale, half a micrometre a pixel is assumed for this alone. */
+function inkBlockOf({ mpp }: PatchGrid): number {
+  return Math.max(1, Math.round(8 / (mpp ?? 0.5)));
 }
 
 async function tissueOfInterest(
@@ -137,12 +142,12 @@ export interface MeasuredGrid {
 /** Reads all patches of a grid once, and leaves out those over the limits. */
 export async function measureGrid(
   slide: Slide,
-  { grid, tellsInk }: Pick<Survey, 'grid' | 'tellsInk'>,
+  { grid, inkBlock }: Pick<Survey, 'grid' | 'inkBlock'>,
   limits: PatchLimits,
   signal: AbortSignal,
   onProgress: (done: number) => void,
 ): Promise<MeasuredGrid> {
-  const sieve = new PatchSieve(limits, tellsInk);
+  const sieve = new PatchSieve(limits, inkBlock);
   const all = columnsOf(() => new Float32Array(grid.count));
   for await (const batch of patches(slide, grid, { signal })) {
     sieve.rows(batch, (patch, measured) => {

@@ -33,12 +33,12 @@ export class PatchSieve {
   /** By index of the patch in the grid. */
   readonly excluded = new Map<number, Exclusion>();
   readonly #limits: PatchLimits;
-  readonly #tellsInk: boolean;
+  readonly #inkBlock: number | null;
 
-  /** @param tellsInk false where the colours of ink are the slide's own (`canTellInk`): then there is none */
-  constructor(limits: PatchLimits, tellsInk: boolean) {
+  /** @param inkBlock as of `patchQuality`; null where the colours of ink are the slide's own (`canTellInk`): then there is none */
+  constructor(limits: PatchLimits, inkBlock: number | null) {
     this.#limits = limits;
-    this.#tellsInk = tellsInk;
+    this.#inkBlock = inkBlock;
   }
 
   /**
@@ -65,8 +65,8 @@ export class PatchSieve {
   }
 
   #measure(pixels: Uint8Array, size: number, missing: number): PatchMeasures {
-    const { focus, saturation, ink } = patchQuality(pixels, size);
-    const pen = this.#tellsInk ? penColours.reduce((sum, colour) => sum + ink[colour], 0) : 0;
+    const { focus, saturation, ink } = patchQuality(pixels, size, this.#inkBlock ?? size);
+    const pen = this.#inkBlock === null ? 0 : penColours.reduce((sum, colour) => sum + ink[colour], 0);
     return { focus, pen, saturation, missing };
   }
 

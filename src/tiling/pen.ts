@@ -24,6 +24,11 @@ export function penColourOf(red: number, green: number, blue: number): PenColour
   return red - green > 62 && b > 0.63 * g && r < 0.45 * g ? 'red' : null;
 }
 
+/** Whether ink of a colour is so full that no stain is: pale red alone cannot be told from eosin. */
+export function isStrong(colour: PenColour, red: number, green: number): boolean {
+  return colour !== 'red' || red - green > 85;
+}
+
 /** More of a picture that looks like ink is its stain (Giemsa) or its darkness (fluorescence): marks of pens took 0.29 at most. */
 const mostInk = 0.5;
 
@@ -46,7 +51,7 @@ export function penMask({ width, height, data }: RgbImage, area: number, rim: nu
     const colour = penColourOf(red, green, blue);
     if (colour === null) continue;
     ink[i] = 1;
-    if (colour !== 'red' || red - green > 85) strong[i] = 1;
+    if (isStrong(colour, red, green)) strong[i] = 1;
   }
   const marks = removeSmall({ width, height, data: strong }, area);
   return intersect({ width, height, data: ink }, dilate(marks, rim));

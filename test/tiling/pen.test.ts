@@ -2,9 +2,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
+import { createGrid } from '../../src/tiling/grid.ts';
+import { openSlide } from '../../src/tiling/open-slide.ts';
+import { readOverview } from '../../src/tiling/overview.ts';
 import { patchQuality } from '../../src/tiling/patch-quality.ts';
-import { penColourOf, penMask } from '../../src/tiling/pen.ts';
-import { tissueOf } from '../../src/tiling/tissue.ts';
+import { patches } from '../../src/tiling/patches.ts';
+import { canTellInk, penColourOf, penMask } from '../../src/tiling/pen.ts';
+import { readTissue, tissueOf } from '../../src/tiling/tissue.ts';
 import { createPicture, dataFolder } from './pictures.ts';
 
 const masks = join(dataFolder, 'masks');
@@ -51,6 +55,30 @@ describe.skipIf(!existsSync(join(masks, 'histoqc-pen_red_mask.png')))(
   },
 );
 
+describe('whether ink can be told', () => {
+  const slides = [
+    ['slides/wsi-jpeg.dcm', false, 'stained blue'],
+    ['slides/test3-DAPI-2-387.ndpi', false, 'dark'],
+    ['slides/CMU-1-Small-Region.svs', true, 'pink'],
+    ['masks/histoqc-pen_red.png', true, 'marked'],
+    ['masks/tcga-red-pen.png', true, 'marked all over'],
+  ] as const;
+
+  describe.each(slides)('%s, which is %s', (name, tells) => {
+    it.skipIf(!existsSync(join(dataFolder, name)))('(skipped if it is missing)', async () => {
+      const slide = await openSlide(join(dataFolder, name));
+      const overview = await readOverview(slide, Math.max(1, slide.levels[0]!.width / 500));
+      expect(canTellInk(overview)).toBe(tells);
+      if (!tells) {
+        // Its tissue is not taken for a mark.
+        const tissue = await readTissue(slide);
+        expect(tissue.data.reduce((sum, value) => sum + value, 0) / tissue.data.length).toBeGreaterThan(0.5);
+      }
+      await slide.close();
+    });
+  });
+});
+
 describe('penColourOf', () => {
   it.each([
     [200, 30, 50, 'red'],
@@ -89,4 +117,33 @@ describe('patchQuality', () => {
     expect(saturation).toBeCloseTo(0.25 * (90 / 150), 6);
     expect(focus).toBeGreaterThan(0);
   });
+
+  it('compares blocks with ink, not single pixels: dark nuclei are none', () => {
+    const data = new Uint8Array(size * size * 3).fill(220);
+    // A dark pixel in four: black by itself, grey from afar.
+    for (let i = 0; i < size * size; i++)
+      if (i % 2 === 0 && Math.floor(i / size) % 2 === 0) data.set([40, 30, 60], i * 3);
+    expect(patchQuality(data, size).ink.black).toBe(0.25);
+    expect(patchQuality(data, size, 8).ink.black).toBe(0);
+  });
+
+  const real = join(dataFolder, 'slides/CMU-1-Small-Region.svs');
+  it.skipIf(!existsSync(real))(
+    `finds little ink on a real slide without marks (skipped if ${real} is missing)`,
+    async () => {
+      const slide = await openSlide(real);
+      const grid = createGrid(slide, await readTissue(slide));
+      const most: number[] = [];
+      for await (const { pixels, count, size: side } of patches(slide, grid)) {
+        for (let i = 0; i < count; i++) {
+          const { ink } = patchQuality(pixels.subarray(i * side * side * 3, (i + 1) * side * side * 3), side, 16);
+          most.push(Math.max(...Object.values(ink)));
+        }
+      }
+      await slide.close();
+      expect(most.length).toBeGreaterThan(40);
+      expect(Math.max(...most)).toBeLessThan(0.3);
+      expect(most.filter((share) => share < 0.05).length / most.length).toBeGreaterThan(0.7);
+    },
+  );
 });
