@@ -2,7 +2,20 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { lamina } from './spawn.ts';
 
-const COMMANDS = ['info', 'tile', 'extract', 'convert', 'run', 'view', 'demo', 'doctor', 'bench'];
+const COMMANDS = [
+  'info',
+  'tile',
+  'extract',
+  'convert',
+  'run',
+  'explain',
+  'evaluate',
+  'orders',
+  'view',
+  'demo',
+  'doctor',
+  'bench',
+];
 
 describe('lamina', () => {
   it('says its version, the one of package.json', async () => {
