@@ -11,6 +11,7 @@ import type { ModelCard } from '../mil/model-card.ts';
 import type { GridOrder } from '../row-order.ts';
 import { gridDefaults } from '../tiling/grid.ts';
 import type { Mpp } from '../units.ts';
+import { lastingEncoder } from './lasting-encoder.ts';
 import { openPredictor, type Predictor, type PredictorOptions } from './predictor.ts';
 import type { Line } from './slide-job.ts';
 
@@ -60,9 +61,9 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     const { weights, threads } = options;
     const gpu = async () => await gpuFor(predictor, options.device, keep);
     const how: EncoderOptions = { weights, threads, gpu, stain: await planStain(options.stain) };
-    const encoder = keep(
-      await (options.encoder === null ? openEncoderFor(model, card, how) : openEncoder(options.encoder, how)),
-    );
+    const open = async () =>
+      await (options.encoder === null ? openEncoderFor(model, card, how) : openEncoder(options.encoder, how));
+    const encoder = keep(lastingEncoder(await open(), open));
     const asked = options.patchMpp ?? card?.patchMpp ?? encoder.input.mpp;
     const patchMpp = asked === 'native' ? null : asked;
     const patchPx = options.patchPx ?? card?.patchPx ?? encoder.input.size ?? gridDefaults.patchPx;
