@@ -29,7 +29,7 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
       'Ask for a smaller one.',
     );
   }
-  const source = reducedLevel(slide, scale);
+  const source = reducedLevel(slide, scale, 1);
   const sums = new AreaSums(width, height, scale * source.scaleX, scale * source.scaleY);
   let next = 0;
   const tileBytes = source.tileWidth * source.tileHeight * 3;

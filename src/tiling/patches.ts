@@ -47,7 +47,8 @@ const tileBudgetBytes = 256 * 1024 * 1024;
 
 /**
  * Reads the patches of a grid at its scale exactly: from the coarsest level that is fine enough, by area, without snapping to it.
- * Where even that level is twice or more too fine, its tiles are decoded as means of 2, 4 or 8 pixels each way.
+ * Where even that level is four times too fine or more, its tiles are decoded as means of 2, 4 or 8 pixels each way, at least twice as
+ * fine as the patch.
  * Only a patch that is pixel for pixel a square of that level is copied.
  *
  * @throws the signal's reason. A bad tile is no error: its patches come with the part missing, listed in `holes`.
@@ -141,7 +142,7 @@ class PatchCutter {
     this.#grid = grid;
     this.#normalise = normalise;
     this.#signal = signal;
-    this.#source = reducedLevel(slide, grid.level0Side / grid.patchPx);
+    this.#source = reducedLevel(slide, grid.level0Side / grid.patchPx, 2);
     this.#wanted = new Uint32Array(this.#source.columns * this.#source.rows);
     for (let patch = 0; patch < grid.count; patch++) {
       for (const index of this.#tilesUnder(this.#square(patch))) this.#wanted[index]!++;

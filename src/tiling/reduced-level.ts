@@ -21,15 +21,19 @@ export interface ReducedLevel {
 /** Rounding in a level's downsample. */
 const slack = 1.0001;
 
-/** The coarsest there is with at most `level0PerPixel` level-0 pixels per pixel: it is reduced further, never enlarged. */
-export function reducedLevel(slide: Slide, level0PerPixel: number): ReducedLevel {
+/**
+ * The coarsest level there is with at most `level0PerPixel` level-0 pixels per pixel: it is reduced further, never enlarged.
+ *
+ * @param least of the reduced pixels, each way, that make up a pixel wanted. With 1 a pixel may be made of parts of two that lie askew to it; with
+ *   2 or more that is seldom seen.
+ */
+export function reducedLevel(slide: Slide, level0PerPixel: number, least: number): ReducedLevel {
   const level = coarsestLevel(slide, level0PerPixel);
   const { width, height, tileWidth, tileHeight, downsample } = slide.levels[level]!;
   // Tiles of which a pixel would lie in two are taken whole.
-  const reduce =
-    [8, 4, 2].find(
-      (step) => downsample * step <= level0PerPixel * slack && (tileWidth % step) + (tileHeight % step) === 0,
-    ) ?? 1;
+  const fits = (step: number) =>
+    downsample * step * least <= level0PerPixel * slack && (tileWidth % step) + (tileHeight % step) === 0;
+  const reduce = [8, 4, 2].find(fits) ?? 1;
   const full = slide.levels[0]!;
   return {
     level,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createGrid, type GridOptions } from '../../src/tiling/grid.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
-import { type PatchHole, type PatchStreamOptions, patches } from '../../src/tiling/patches.ts';
+import { normalisedPatches, type PatchHole, type PatchStreamOptions, patches } from '../../src/tiling/patches.ts';
 import { resampleArea } from '../../src/tiling/resample.ts';
 import type { Slide } from '../../src/tiling/slide.ts';
 import { createPicture, meanDifference, temporaryFolder, withoutAlpha, writeTiff } from './pictures.ts';
@@ -82,6 +82,73 @@ describe('patches', () => {
     const expected = new Uint8Array(64 * 64 * 3);
     resampleArea(picture.data, 900, 700, { x: 0, y: 0, width: 140.8, height: 140.8 }, expected, 64, 64);
     expect(meanDifference(pixels[0]!, expected)).toBeLessThan(2);
+    await slide.close();
+  });
+
+  it.each([2, 4, 5.3, 8, 17])('at %f times the scale of a slide without lower levels are its means', async (factor) => {
+    const flat = join(folder, 'flat.tif');
+    const large = createPicture(1500, 1100, 6);
+    await writeTiff(large, flat, { tile: true, tileWidth: 128, tileHeight: 128, compression: 'jpeg', quality: 90 });
+    const slide = await openSlide(flat, { mpp: 0.5 });
+    const whole = withoutAlpha((await slide.readRegion(0, 0, 0, 1500, 1100)).data);
+    const reductions = new Set<number>();
+    const watched: Slide = {
+      ...slide,
+      readTileRgb: (level, column, row, options) => {
+        reductions.add(options?.reduce ?? 1);
+        return slide.readTileRgb(level, column, row, options);
+      },
+    };
+    const { grid, pixels } = await readAll(watched, { patchPx: 32, mpp: 0.5 * factor });
+    // At least twice as fine as the patch.
+    expect([...reductions]).toEqual([factor < 4 ? 1 : factor < 8 ? 2 : factor < 16 ? 4 : 8]);
+    let compared = 0;
+    for (const [patch, found] of pixels.entries()) {
+      const [x, y] = [grid.coords[patch * 2]!, grid.coords[patch * 2 + 1]!];
+      if (x + grid.level0Side > 1500 || y + grid.level0Side > 1100) continue;
+      const expected = new Uint8Array(32 * 32 * 3);
+      const rectangle = { x, y, width: grid.level0Side, height: grid.level0Side };
+      resampleArea(whole, 1500, 1100, rectangle, expected, 32, 32);
+      expect(meanDifference(found, expected)).toBeLessThan(1.1);
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(1);
+    await slide.close();
+  });
+
+  it('as floats are the same, less mean, over deviation, plane after plane', async () => {
+    const slide = await openSlide(path, { mpp: 0.5 });
+    const { grid, pixels } = await readAll(slide, { patchPx: 60, mpp: 0.52 });
+    const normalise = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] } as const;
+    let seen = 0;
+    for await (const batch of normalisedPatches(slide, grid, normalise, { batchSize: 10 })) {
+      expect(batch.pixels).toHaveLength(batch.count * 3 * 60 * 60);
+      expect(batch.first).toBe(seen);
+      for (let i = 0; i < batch.count; i++, seen++) {
+        const off = pixels[seen]!.map((value, at) => {
+          const [channel, pixel] = [at % 3, Math.floor(at / 3)];
+          const float = batch.pixels[(i * 3 + channel) * 3600 + pixel]!;
+          const back = (float * normalise.std[channel]! + normalise.mean[channel]!) * 255;
+          return Math.abs(back - value) > 0.51 ? 1 : 0;
+        });
+        expect(off.includes(1)).toBe(false);
+      }
+      batch.release();
+    }
+    expect(seen).toBe(grid.count);
+    await slide.close();
+  });
+
+  it('are whole although the memory of earlier batches is used again', async () => {
+    const slide = await openSlide(path, { mpp: 0.5 });
+    const { grid, pixels } = await readAll(slide, { patchPx: 50, mpp: 0.5 });
+    for await (const batch of patches(slide, grid, { batchSize: 9 })) {
+      for (let i = 0; i < batch.count; i++) {
+        const found = batch.pixels.subarray(i * 7500, (i + 1) * 7500);
+        expect(Buffer.compare(found, pixels[batch.first + i]!)).toBe(0);
+      }
+      batch.release();
+    }
     await slide.close();
   });
 
