@@ -81,7 +81,6 @@ export interface LevelEvaluation {
   readonly operatingPoint: OperatingPoint | null;
   /** Of survival. */
   readonly riskGroups: RiskGroups | null;
-  readonly warnings: readonly string[];
 }
 
 export interface FoldEvaluation {
@@ -145,8 +144,15 @@ export function evaluate(
     options,
     comparisons: compareModels(models, options),
     models: models.map(({ name, predictions }) => evaluateModel(name, predictions, options)),
-    warnings: models.flatMap(({ predictions }) => predictions.warnings),
+    warnings: [...new Set(models.flatMap(warningsOf))],
   };
+}
+
+function warningsOf({ name, predictions }: NamedPredictions): string[] {
+  const patients = predictions.task === 'classification' ? byPatient(predictions) : byPatient(predictions);
+  const one = new Set(predictions.cases.map(({ patient }) => patient)).size < 2;
+  const lonely = one ? [`${name}: all slides are of one patient; there are no intervals.`] : [];
+  return [...predictions.warnings, ...patients.warnings, ...lonely];
 }
 
 function evaluateModel(name: string, predictions: Predictions, options: EvaluationOptions): ModelEvaluation {
@@ -172,7 +178,6 @@ function evaluateLevel(predictions: Predictions, options: EvaluationOptions): Le
     cases: predictions.cases.length,
     patients: groups.count,
     figures: Object.fromEntries(of((name) => !name.includes(':'))),
-    warnings: groups.count < 2 ? ['One patient: there are no intervals.'] : [],
   };
   if (predictions.task === 'survival') {
     const none = { classes: [], confusion: [], calibration: null, operatingPoint: null };

@@ -79,10 +79,18 @@ describe('an evaluation', () => {
   });
 
   it('of one slide has figures and no intervals', () => {
-    const { slides, patients, folds } = of('s1,p,a,,0.9,0.1\n');
+    const { models, warnings } = evaluate([{ name: 'm', predictions: read('s1,p,a,,0.9,0.1\n') }], options);
+    const { slides, patients, folds } = models[0]!;
     expect(slides.figures.accuracy).toMatchObject({ value: 1, low: null, high: null });
-    expect(slides.warnings).toEqual(['One patient: there are no intervals.']);
+    expect(warnings).toContain('m: all slides are of one patient; there are no intervals.');
     expect([patients, folds]).toEqual([null, null]);
+  });
+
+  it('names patients of mixed labels, who count at the level of slides only', () => {
+    const predictions = read('s1,p,a,,0.9,0.1\ns2,p,b,,0.2,0.8\ns3,q,a,,0.6,0.4\ns4,r,b,,0.3,0.7\n');
+    const { models, warnings } = evaluate([{ name: 'm', predictions }], options);
+    expect(warnings).toContain('Patients p have slides of different labels and are left out at patient level.');
+    expect([models[0]!.slides.cases, models[0]!.patients!.cases]).toEqual([4, 2]);
   });
 
   it('of ties only is a coin', () => {
