@@ -1,6 +1,6 @@
 /** Which squares of a slide become patches: pure arithmetic on coordinates and a mask, no pixels. */
 import { UserError } from '../errors.ts';
-import { createRandom, shuffle } from '../random.ts';
+import { createRandom, integer } from '../random.ts';
 import { type GridOrder, orderOfCells } from '../row-order.ts';
 import type { Level0Px, Mpp } from '../units.ts';
 import type { Exclusion } from './patch-sieve.ts';
@@ -40,8 +40,8 @@ export const gridDefaults = {
   order: 'row-major',
 } as const;
 
-/** Thirty pixels apart on the largest slides: more is a slip of the keyboard, or a file that lies about its size. */
-const maxPlaces = 10e6;
+/** Forty pixels apart on the largest slides: more is a slip of the keyboard, or a file that lies about its size. */
+const maxPlaces = 5e6;
 
 export interface PatchGrid {
   readonly count: number;
@@ -156,15 +156,17 @@ export function countExcluded({ excluded }: PatchGrid): Partial<Record<Exclusion
 }
 
 function pick(grid: PatchGrid, indices: Int32Array): PatchGrid {
-  const pairs = (values: Int32Array) =>
-    Int32Array.from({ length: indices.length * 2 }, (_, i) => values[indices[i >> 1]! * 2 + (i & 1)]!);
-  return {
-    ...grid,
-    count: indices.length,
-    coords: pairs(grid.coords),
-    cells: pairs(grid.cells),
-    tissue: Float32Array.from(indices, (index) => grid.tissue[index]!),
-  };
+  const coords = new Int32Array(indices.length * 2);
+  const cells = new Int32Array(indices.length * 2);
+  const tissue = new Float32Array(indices.length);
+  indices.forEach((from, to) => {
+    for (const i of [0, 1]) {
+      coords[2 * to + i] = grid.coords[2 * from + i]!;
+      cells[2 * to + i] = grid.cells[2 * from + i]!;
+    }
+    tissue[to] = grid.tissue[from]!;
+  });
+  return { ...grid, count: indices.length, coords, cells, tissue };
 }
 
 /** Where the i-th of n places along a side begins: a whole level-0 px, moved at random, never out of the grid. */
@@ -175,17 +177,19 @@ function jitter(reach: Level0Px, seed: number): (i: number, n: number, stride: L
     Math.min(Math.round((n - 1) * stride), Math.max(0, Math.round(i * stride + (2 * random() - 1) * reach)));
 }
 
+/** So many of the patches at random, the others as not chosen. */
 function chooseSome(grid: PatchGrid, maximum: number, seed: number): PatchGrid {
   if (maximum >= grid.count) return grid;
-  const taken = new Set(chosen(grid.count, maximum, seed));
-  const others = Array.from({ length: grid.count }, (_, i) => i).filter((i) => !taken.has(i));
-  return excludeFromGrid(grid, new Map(others.map((i) => [i, 'not-chosen'])));
-}
-
-/** So many of the first `count` numbers, in order. */
-function chosen(count: number, maximum: number, seed: number): Int32Array {
-  const all = Array.from({ length: count }, (_, i) => i);
-  return Int32Array.from(shuffle(createRandom(seed), all).slice(0, maximum)).sort();
+  const random = createRandom(seed);
+  const shuffled = Int32Array.from({ length: grid.count }, (_, i) => i);
+  // As far as it is needed (Fisher-Yates).
+  for (let i = 0; i < maximum; i++) {
+    const j = i + integer(random, grid.count - i);
+    [shuffled[i], shuffled[j]] = [shuffled[j]!, shuffled[i]!];
+  }
+  const { coords } = pick(grid, shuffled.subarray(maximum).sort());
+  const excluded = [...grid.excluded, { reason: 'not-chosen' as const, coords }];
+  return { ...pick(grid, shuffled.subarray(0, maximum).sort()), excluded };
 }
 
 /** @throws UserError `bad-grid` */
