@@ -70,10 +70,7 @@ export async function fetchFromHub(repository: string, file: string, options: Hu
 /** Size and tag of a file; null if there is none. */
 async function askFor(repository: string, file: string, options: HubOptions): Promise<RemoteFile | null> {
   const url = `${options.endpoint ?? ENDPOINT}/${repository}/resolve/main/${file.split('/').map(encodeURIComponent).join('/')}`;
-  const response = await persistently(url, options, () =>
-    // Large files lie elsewhere; only the answer that sends there has their sum.
-    request(url, options, { method: 'HEAD', redirect: 'manual' }),
-  );
+  const response = await persistently(url, options, () => askWithin(url, options));
   const { status, headers } = response;
   if (status === 401 || status === 403) throw licenceNeeded(repository, status, options);
   if (status === 404) return null;
@@ -81,6 +78,23 @@ async function askFor(repository: string, file: string, options: HubOptions): Pr
   const length = headers.get('x-linked-size') ?? (status < 300 ? headers.get('content-length') : null);
   const tag = headers.get('x-linked-etag') ?? (status < 300 ? headers.get('etag') : null);
   return { url, bytes: length === null ? null : Number(length), tag: tag?.replace(/^W\/|"/g, '') || null };
+}
+
+/**
+ * The last answer of the hub itself: to a repository that was renamed, or a small file, it sends within its own server; large
+ * files lie elsewhere, and only the answer that sends there has their sum.
+ */
+async function askWithin(url: string, options: HubOptions): Promise<Response> {
+  let at = url;
+  for (let hops = 0; ; hops++) {
+    const response = await request(at, options, { method: 'HEAD', redirect: 'manual' });
+    const { status, headers } = response;
+    const to = status >= 300 && status < 400 ? headers.get('location') : null;
+    if (to === null || headers.has('x-linked-etag') || hops === 5) return response;
+    const next = new URL(to, at);
+    if (next.origin !== new URL(at).origin) return response;
+    at = next.href;
+  }
 }
 
 function licenceNeeded(repository: string, status: number, { token }: HubOptions): UserError {

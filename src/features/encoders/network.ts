@@ -16,18 +16,24 @@ export interface Network {
   };
 }
 
+/** Of the input of one run; larger batches are run in parts. */
+const INPUT_BYTES = 256 * 1024 * 1024;
+
 /** @throws UserError `not-finite`, and as the session */
 export async function encodeBatch(
   { path, recipe, session, input }: Network,
   batch: PatchBatch,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const perRun = session.plan.batch ?? batch.count;
+  const { plan } = session;
+  const most = Math.max(1, Math.floor(INPUT_BYTES / (12 * plan.size ** 2)));
+  const perRun = plan.batch ?? Math.min(batch.count, most);
   const parts: Float32Array[] = [];
   for (let first = 0; first < batch.count; first += perRun) {
-    const { values, shape } = await session.run(await input.fill(batch, first, perRun), perRun);
-    const features = poolTokens(path, values, shape, recipe.tokens);
     const wanted = Math.min(perRun, batch.count - first);
-    parts.push(features.subarray(0, (features.length / perRun) * wanted));
+    const count = plan.batch ?? wanted;
+    const { values, shape } = await session.run(await input.fill(batch, first, count), count);
+    const features = poolTokens(path, values, shape, recipe.tokens);
+    parts.push(features.subarray(0, (features.length / count) * wanted));
   }
   const features = joined(parts);
   if (!features.every(Number.isFinite)) {

@@ -19,6 +19,9 @@ export async function openGpuSession(path: string, recipe: Recipe, device: GPUDe
   copyShared(device.queue);
   const ort: typeof OrtWeb = await import('onnxruntime-web/webgpu');
   ort.env.logLevel = 'error';
+  // It asks for an adapter in any case, and then takes the device that it is given.
+  const { limits, features } = device;
+  ort.env.webgpu.adapter = { limits, features, requestDevice: async () => device } as GPUAdapter;
   // The work is on the GPU; threads would only wait.
   ort.env.wasm.numThreads = 1;
   const session = await load(ort, path, device).catch((cause) => {

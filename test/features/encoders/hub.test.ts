@@ -54,6 +54,8 @@ class TestHub {
     const { method = '', url: path = '', headers } = request;
     this.asked.push({ method, path, range: headers.range, token: headers.authorization });
     if (this.status !== null) return void response.writeHead(this.status).end();
+    if (path.startsWith('/old/'))
+      return void response.writeHead(307, { location: path.replace('/old/', '/lab/') }).end();
     const stored = path.startsWith('/store/');
     const content = this.files.get(stored ? path.slice('/store'.length) : path);
     if (!content) return void response.writeHead(404).end();
@@ -144,6 +146,12 @@ describe('a file of a repository', () => {
     expect(await get()).toBe(path);
     hub = new TestHub();
     await hub.listen();
+  });
+
+  it('of a repository that was renamed comes from where it is now, checked as well', async () => {
+    expect(sha256(await readFile((await fetchFromHub('old/net', 'model.onnx', options))!))).toBe(sha256(WEIGHTS));
+    hub.sum = sha256(Buffer.from('something else'));
+    await expect(fetchFromHub('old/net', 'model.onnx', options)).rejects.toMatchObject({ code: 'download-checksum' });
   });
 
   it('with the wrong sum is thrown away', async () => {

@@ -116,6 +116,17 @@ describe('an ONNX encoder', () => {
     }
   });
 
+  it('runs a batch in parts that would not fit into memory', async () => {
+    const side = 1024;
+    const graph = {
+      ...channelMeans(),
+      inputs: [{ name: 'pixels', type: 'float32', shape: ['n', 3, 'h', 'w'] }],
+    } as const;
+    const encoder = await open(await write('wide.onnx', graph), { size: side, resize: side, patchPx: side });
+    const batch = batchOf(25, side);
+    expectClose(await encoder.encode(batch), meansOf(batch), 1e-3);
+  });
+
   it('makes of tokens what the rule says, without the registers', async () => {
     const path = await write('tokens.onnx', tokens);
     const batch = batchOf(3);

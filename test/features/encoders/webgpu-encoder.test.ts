@@ -6,11 +6,9 @@ import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
 import { openSwiftShader, withoutSwiftShader } from '../../kernels/webgpu/swiftshader.ts';
 import { featureMap, networkFolder, SIDE } from './tiny-networks.ts';
 
-/** Minutes: onnxruntime's wasm of 27 MB, on a GPU of software. */
-const why = withoutSwiftShader ?? (process.env.LAMINA_SLOW ? null : 'it takes minutes: set LAMINA_SLOW=1 to run it');
-
-describe.skipIf(why !== null)(
-  `an ONNX encoder on the WebGPU device of the kernels (${why ?? 'SwiftShader'})`,
+/** Half a minute, most of it onnxruntime's 27 MB of wasm. */
+describe.skipIf(withoutSwiftShader !== null)(
+  `an ONNX encoder on the WebGPU device of the kernels (${withoutSwiftShader ?? 'SwiftShader'})`,
   async () => {
     const { write } = await networkFolder();
     let device: WebGpuDevice;
