@@ -25,7 +25,7 @@ export function createReadAhead(read: Read, length: number): Read {
 
   function stretchWith(offset: number, end: number): Stretch {
     const at = stretches.findIndex((stretch) => stretch.offset <= offset && end <= stretch.end);
-    const before = stretches.findIndex((stretch) => offset >= stretch.end && offset - stretch.end <= gapBytes);
+    const before = stretches.findIndex((stretch) => offset >= stretch.offset && offset - stretch.end <= gapBytes);
     const known = at >= 0 ? stretches.splice(at, 1)[0]! : null;
     const found = known ?? fetch(offset, before >= 0 ? Math.min(length, Math.max(end, offset + aheadBytes)) : end);
     stretches.unshift(found);
@@ -46,9 +46,9 @@ export function createReadAhead(read: Read, length: number): Read {
   return async (offset, count) => {
     if (count > aheadBytes) return read(offset, count);
     const stretch = stretchWith(offset, offset + count);
-    return (await stretch.bytes).slice(
-      offset - stretch.offset,
-      offset - stretch.offset + count,
-    ) as Uint8Array<ArrayBuffer>;
+    const bytes = await stretch.bytes.catch(() => null);
+    // What lies ahead may be unreadable where this is not; if this is, it says why.
+    if (bytes === null) return read(offset, count);
+    return bytes.slice(offset - stretch.offset, offset - stretch.offset + count) as Uint8Array<ArrayBuffer>;
   };
 }
