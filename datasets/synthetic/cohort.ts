@@ -3,6 +3,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createRandom, shuffle } from '../../src/random.ts';
 import type { Level0Px, Mpp } from '../../src/units.ts';
+import type { Artefact } from './artefacts.ts';
 import type { Stain } from './paint.ts';
 import { DEFAULT_STAIN, type SyntheticTruth, writeSyntheticSlide } from './slide.ts';
 
@@ -17,6 +18,8 @@ export interface SyntheticCohortOptions {
   readonly heightPx?: Level0Px;
   /** 0.5 unless given. */
   readonly mpp?: Mpp;
+  /** Every sixth slide has pen on it, every sixth another zone out of focus, and the last one is empty glass; none unless asked for. */
+  readonly artefacts?: boolean;
   /** Hears of each slide when it is written. */
   readonly onSlide?: (slide: CohortSlide) => void;
 }
@@ -57,7 +60,8 @@ export async function writeSyntheticCohort(
     const number = String(i + 1).padStart(2, '0');
     const id = `synthetic-${number}`;
     const path = join(directory, `${id}.tif`);
-    const look = { widthPx, heightPx, mpp, tumour: row.label === 'tumour', stain: STAINS[row.site] };
+    const artefacts = options.artefacts ? artefactsOf(i, count) : [];
+    const look = { widthPx, heightPx, mpp, tumour: row.label === 'tumour', stain: STAINS[row.site], artefacts };
     const truth = await writeSyntheticSlide(path, { seed: seed * 1000 + i, ...look });
     const slide: CohortSlide = { id, path, patient: `P${number}`, ...row, truth };
     slides.push(slide);
@@ -71,6 +75,11 @@ export async function writeSyntheticCohort(
   await writeFile(`${manifest}.partial`, `${['slide,patient,label,mpp,split,site', ...lines].join('\n')}\n`);
   await rename(`${manifest}.partial`, manifest);
   return { manifest, slides };
+}
+
+function artefactsOf(i: number, count: number): Artefact[] {
+  if (i === count - 1) return ['empty'];
+  return i % 6 === 1 ? ['pen'] : i % 6 === 4 ? ['blur'] : [];
 }
 
 /** Per label: the last quarter is for testing (one slide at least), and the sites alternate. */

@@ -75,6 +75,11 @@ export function createScene(options: SceneOptions): Scene {
   return { ...scene, nuclei: placeNuclei(random, scene, um) };
 }
 
+/** The glass of a scene with nothing on it. */
+export function emptyScene(scene: Scene): Scene {
+  return { ...scene, tissue: [], fat: [], glands: [], lymphoid: [], nests: [], nuclei: [] };
+}
+
 /** Whether a place inside a nest is tumour cells rather than the thin stroma between them. */
 export function isTumourSheet(textures: Textures, x: number, y: number): boolean {
   return Math.abs(sample(textures.cloud, x + (y >> 2), y - (x >> 2)) - 118) >= SEPTUM;

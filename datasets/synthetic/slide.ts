@@ -2,10 +2,11 @@
 import { rename, writeFile } from 'node:fs/promises';
 import type { Feature, FeatureCollection, Polygon } from 'geojson';
 import type { Level0Px, Mpp } from '../../src/units.ts';
+import { type Artefact, withArtefacts } from './artefacts.ts';
 import { area, corners, type Outline } from './outline.ts';
 import { createPainter, type Stain } from './paint.ts';
 import { createPyramid, TILE } from './pyramid.ts';
-import { createScene } from './scene.ts';
+import { createScene, emptyScene } from './scene.ts';
 
 export interface SyntheticSlideOptions {
   readonly seed: number;
@@ -15,6 +16,8 @@ export interface SyntheticSlideOptions {
   readonly mpp?: Mpp;
   readonly tumour: boolean;
   readonly stain?: Stain;
+  /** What went wrong with it; nothing unless given. `empty`: glass without tissue, and so without tumour. */
+  readonly artefacts?: readonly Artefact[];
 }
 
 /** A closed ring is not repeated at its end. Level-0 px. */
@@ -42,9 +45,10 @@ export const DEFAULT_STAIN: Stain = {
 
 /** Writes `path` and, beside it, its truth as `.geojson`. The same options give the same bytes. */
 export async function writeSyntheticSlide(path: string, options: SyntheticSlideOptions): Promise<SyntheticTruth> {
-  const { widthPx, heightPx, mpp = 0.5, stain = DEFAULT_STAIN } = options;
-  const scene = createScene({ ...options, mpp });
-  const painter = createPainter(scene, stain, TILE);
+  const { widthPx, heightPx, mpp = 0.5, stain = DEFAULT_STAIN, artefacts = [] } = options;
+  const whole = createScene({ ...options, mpp });
+  const scene = artefacts.includes('empty') ? emptyScene(whole) : whole;
+  const painter = withArtefacts(createPainter(scene, stain, TILE), artefacts, { ...options, mpp });
   const description = describe(options.seed, widthPx, heightPx, mpp);
   const pyramid = await createPyramid(path, { width: widthPx, height: heightPx, mpp, description, quality: QUALITY });
   try {
@@ -65,10 +69,10 @@ export async function writeSyntheticSlide(path: string, options: SyntheticSlideO
     widthPx,
     heightPx,
     mpp,
-    tumour: options.tumour,
+    tumour: scene.nests.length > 0,
     nests: scene.nests.map((nest) => corners(nest)),
     tissue: scene.tissue.map((piece) => corners(piece)),
-    tumourShare: total(scene.nests) / total(scene.tissue),
+    tumourShare: scene.nests.length > 0 ? total(scene.nests) / total(scene.tissue) : 0,
   };
 }
 
