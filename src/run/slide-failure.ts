@@ -22,7 +22,7 @@ export function failureOf(error: unknown): Omit<Failure, 'stage'> {
 function isOutOfMemory(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ENOMEM' || code === 'ERR_WORKER_OUT_OF_MEMORY') return true;
-  return /allocation failed|out of memory|could not allocate|failed to allocate|memory size exceeded|bad_alloc/i.test(
+  return /allocation failed|out of memory|could not allocate|failed to allocate|memory size exceeded|unable to grow|bad_alloc/i.test(
     messageOf(error),
   );
 }
