@@ -148,6 +148,7 @@ export async function benchMil(options: MilOptions): Promise<MilReport> {
         results.push(await measure(task, contestant, options, device));
       }
       if (task.table) notes.push(...(await againstPeer(task, options, results)));
+      if (task.name === 'musk1' && device.kind === 'wasm') notes.push(await sideBySide(task, options));
     }
   } finally {
     await device.close();
@@ -266,7 +267,7 @@ async function measure(
   return { ...result, marks: options.quick ? [] : marksOf(result) };
 }
 
-async function trainSeed(task: Task, recipe: Recipe, seed: number, options: MilOptions) {
+async function trainSeed(task: Task, recipe: Recipe, seed: number, options: MilOptions, atOnce?: number) {
   const { bags, labels, folds } = task.bagsOf(seed);
   const targets = labels.map((label): Target => ({ label, censored: 0, time: 0 }));
   const runs = folds.map((fold): FoldRun => {
@@ -290,7 +291,12 @@ async function trainSeed(task: Task, recipe: Recipe, seed: number, options: MilO
     cells,
   }));
   const source = { kind: 'memory' as const, bags: plainBags };
-  const outcomes = await runFolds(source, runs, { device, signal, ...(threads === undefined ? {} : { threads }) });
+  const outcomes = await runFolds(source, runs, {
+    device,
+    signal,
+    ...(threads === undefined ? {} : { threads }),
+    ...(atOnce === undefined ? {} : { atOnce }),
+  });
   return { outcomes, bags, labels };
 }
 
@@ -389,6 +395,20 @@ function contextNote(results: readonly MilResult[]): string[] {
       ? [`context: ${local} takes ${(a / b).toFixed(2)} times as long as ${forward} (mark: at most 1.3).`]
       : [];
   });
+}
+
+/** Whether threads are worth more between folds or inside a model: the same folds both ways. */
+async function sideBySide(task: Task, options: MilOptions): Promise<string> {
+  options.say(`${task.name}, folds side by side or one by one`);
+  const recipe = recipeOf('lamina', 'classification', { ...task.recipe, epochs: 5 });
+  const wall = async (atOnce?: number) => {
+    const start = performance.now();
+    await trainSeed(task, recipe, FIRST_SEED, options, atOnce);
+    return ((performance.now() - start) / 1000).toFixed(1);
+  };
+  const threads = options.threads ?? availableParallelism();
+  const [one, many] = [await wall(1), await wall()];
+  return `${task.name}: ten folds of five epochs take ${many} s with ${threads} folds at once, ${one} s one by one with ${threads} threads each.`;
 }
 
 interface PeerLine {

@@ -21,6 +21,8 @@ export interface RunnerOptions {
   readonly device: DeviceChoice;
   /** Threads in all; the cores unless given. */
   readonly threads?: number;
+  /** Folds that are trained side by side on a CPU; one a thread unless given. The threads are shared out among them. */
+  readonly atOnce?: number;
   readonly signal?: AbortSignal;
   readonly onEpoch?: (run: number, record: EpochRecord) => void;
   /** Hears of each fold when it is done, before the others are. */
@@ -92,7 +94,7 @@ async function inWorkers(
   options: RunnerOptions & { readonly threads: number },
 ): Promise<FoldOutcome[]> {
   const { threads, signal } = options;
-  const count = Math.max(1, Math.min(threads, runs.length));
+  const count = Math.max(1, Math.min(options.atOnce ?? threads, runs.length));
   const place: WorkerPlace = { source, threads: Math.max(1, Math.floor(threads / count)) };
   const outcomes: FoldOutcome[] = [];
   const waiting = [...runs.entries()];
