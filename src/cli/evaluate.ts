@@ -108,6 +108,7 @@ async function tables(
   for (const [i, path] of paths.entries()) {
     const file = await tableOf(path);
     const text = await readText(file, inputs);
+    if (file !== path) await hashOrigin(path, inputs);
     const name = flags.name[i] ?? nameOf(path, paths);
     models.push({ name, predictions: readPredictions(file, text, { truth }) });
   }
@@ -191,6 +192,14 @@ async function tableOf(path: string): Promise<string> {
   }
   const problem = `${path} holds neither predictions.csv nor summary.csv.`;
   throw new UserError('no-predictions', problem, 'Name the table itself, or a folder that lamina run or train wrote.');
+}
+
+/** How the predictions of a folder were made is written in it: which model, which table, which version. */
+async function hashOrigin(folder: string, inputs: Map<string, string>): Promise<void> {
+  for (const name of ['train.json', 'run.json']) {
+    const text = await readFile(join(folder, name)).catch(() => null);
+    if (text) inputs.set(join(folder, name), hashOfText(text));
+  }
 }
 
 /** The file's name, or the folder's where several files have the same. */

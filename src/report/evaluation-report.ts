@@ -285,7 +285,7 @@ ${table(['Score', 'Area under deletion', 'Area under insertion', 'Insertion − 
 <p class="note">A score that knows what the model looks at has a low deletion and a high insertion area. Patches in random order give ${figure(baseline.deletion)} and ${figure(baseline.insertion)}.</p></section>`;
 }
 
-function methodsSection({ options, task, classes, models }: Evaluation, context: ReportContext): Html {
+function methodsSection({ options, task, classes, models, comparisons }: Evaluation, context: ReportContext): Html {
   const positive = classes.length === 2 ? ` The positive class is ${classes[1]}.` : '';
   const of =
     task === 'classification'
@@ -296,9 +296,11 @@ Sensitivity at fixed specificity is the highest at which the specificity on thes
   const folds = models.some((model) => model.folds)
     ? ' Cases are predictions of models that were not trained on them, one model a fold.'
     : '';
+  const between = `${task === 'classification' ? "DeLong's for areas under the ROC curve, and " : ''}exchanging the models' ranks patient by patient, two-sided`;
+  const tests = `Tests are over patients, by ${options.resamples} permutations: of the truth, one-sided, against chance${comparisons.length > 0 ? `; between models ${between}` : ''}.`;
   return html`<section><h2>Methods</h2>
 <p>${of} Intervals are 95 % percentile bootstrap intervals of ${options.resamples} draws of patients with all their slides (seed ${options.seed}). At patient level the probabilities of a patient's slides are averaged.${folds}
-Tests are over patients: DeLong's for areas under the ROC curve, permutations (${options.resamples}) of the models' ranks patient by patient for differences, and of the truth for chance.</p>
+${tests}</p>
 <p>Lamina ${context.version}, ${context.runtime}, ${context.createdAt}.</p>
 ${table(
   ['Input', 'Hash'],
