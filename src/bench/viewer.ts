@@ -17,7 +17,9 @@ import { openSlide } from '../tiling/open-slide.ts';
 import type { Slide } from '../tiling/slide.ts';
 import { WrongResult } from './check.ts';
 import { lastJson } from './child.ts';
+import { timeCounterfactual, writeCounterfactualRun } from './counterfactual.ts';
 import { type Report, type Result, resultOf, withoutMarks } from './result.ts';
+import { bestOf } from './timing.ts';
 
 export interface ViewerOptions {
   /** Folder of the slide's maker, the client and the peer. */
@@ -44,9 +46,14 @@ interface Server {
 
 /** An interpreter that sees openslide-python; `PYTHON` names another. */
 const PYTHON = process.env.PYTHON ?? '/usr/bin/python3';
+/** The mark is for the first; the other is as fast as its model. */
+const SHAPES = (patches: number) => [
+  { patches, width: 128, layers: 1 },
+  { patches, width: 512, layers: 2 },
+];
 const SIZES = {
-  full: { slidePx: 22_000, requests: 2000, rounds: 3, people: 200, seconds: 60 },
-  quick: { slidePx: 4000, requests: 100, rounds: 1, people: 5, seconds: 2 },
+  full: { slidePx: 22_000, requests: 2000, rounds: 3, people: 200, seconds: 60, counterfactuals: SHAPES(20_000) },
+  quick: { slidePx: 4000, requests: 100, rounds: 1, people: 5, seconds: 2, counterfactuals: SHAPES(500).slice(0, 1) },
 };
 
 export async function benchViewer({ peer, quick = false, say = () => {}, signal }: ViewerOptions): Promise<Report> {
@@ -150,6 +157,19 @@ export async function benchViewer({ peer, quick = false, say = () => {}, signal 
       { signal },
     );
     requireNoErrors(crowd);
+    for (const shape of sizes.counterfactuals) {
+      const { patches, width, layers } = shape;
+      say(`what if, ${patches} patches, d=${width}, layers ${layers}`);
+      const folder = join(scratch, `what-if-${width}`);
+      const record = JSON.parse(await readFile(join(runFolder, 'slides/bench/slide.json'), 'utf8'));
+      await writeCounterfactualRun(folder, record, shape);
+      const args = [cli(), 'view', join(folder, 'run'), '--port', '0', '--device', 'wasm'];
+      const asked = await start(process.execPath, args, servers, signal);
+      const { best, spread } = bestOf(await timeCounterfactual(asked.address, patches, sizes.rounds + 2));
+      asked.process.kill();
+      const mark = width === 128 ? { most: 300 } : null;
+      results.push(resultOf(`what if, ${patches} patches, d=${width}, layers ${layers}`, best, 'ms', { spread, mark }));
+    }
     const name = `${sizes.people} people panning for ${sizes.seconds} s`;
     results.push(
       resultOf(`${name}, tile p95`, crowd.p95_ms, 'ms', { mark: { most: 500 } }),

@@ -9,6 +9,7 @@ import { Heatmap } from './heatmap.ts';
 import { HeatmapControls } from './heatmap-controls.ts';
 import { Holes } from './holes.ts';
 import { onKeys } from './keys.ts';
+import { LinkedViews } from './linked-views.ts';
 import { Outline } from './outline.ts';
 import { showBanners, showPanel, slideBanners } from './panel.ts';
 import { readPermalink, toPermalink } from './permalink.ts';
@@ -28,7 +29,7 @@ const heatmap = new Heatmap(stage.viewer);
 const holes = new Holes(stage.viewer);
 const outline = new Outline(stage.viewer);
 const annotations = new AnnotationLayer(stage.viewer, () => desk.reader, complain);
-const whatIf = new WhatIf(complain);
+const whatIf = new WhatIf(stage.viewer, complain);
 const drawing = new Drawing(stage.viewer, byId('view'), drawn, showDrawing);
 const gallery = new Gallery((x, y, side) => stage.flyTo(x, y, side));
 const controls = new HeatmapControls(
@@ -40,6 +41,9 @@ const controls = new HeatmapControls(
   },
   remember,
 );
+const linked = new LinkedViews(stage, (isLinked) => {
+  byId('link-views').setAttribute('aria-pressed', String(isLinked));
+});
 const desk = new ReviewDesk({
   present: async (view, signal) => {
     loading.abort();
@@ -76,6 +80,7 @@ async function start(): Promise<void> {
   if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
   slides = new SlideList(entries, choose);
   const { slide, view } = readPermalink(location.hash);
+  if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
   const asked = entries.find(({ id }) => id === slide);
   await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id, asked ? view : null);
 }
@@ -176,17 +181,8 @@ function chooseTool(tool: Tool | null): void {
 function drawn(tool: Tool, points: Point[]): void {
   if (tool === 'lasso') {
     whatIf.region([points]);
-    lasso = points;
-    lassoLine();
     drawing.choose(null);
   } else annotations.add(tool, points);
-}
-
-let lasso: Point[] = [];
-
-/** The region of the last lasso stays to be seen while the model is asked. */
-function lassoLine(): void {
-  byId('what-if-region').textContent = lasso.length > 0 ? 'The region that you drew is chosen.' : '';
 }
 
 function showDrawing(points: readonly Point[], tool: Tool | null): void {
@@ -266,6 +262,8 @@ byId('zoom-fit').addEventListener('click', home);
 byId('turn-left').addEventListener('click', () => stage.rotateBy(-90));
 byId('turn-right').addEventListener('click', () => stage.rotateBy(90));
 byId('full-screen').addEventListener('click', fullScreen);
+byId('compare').addEventListener('click', () => linked.open());
+byId('link-views').addEventListener('click', () => linked.toggle());
 byId('theme').addEventListener('click', nextTheme);
 byId('help-button').addEventListener('click', showHelp);
 byId('review-button').addEventListener('click', openReviews);
@@ -315,6 +313,8 @@ onKeys({
   k: () => step(-1),
   '/': () => byId('filter').focus(),
   x: fullScreen,
+  v: () => linked.open(),
+  i: () => linked.toggle(),
   q: openReviews,
   p: () => chooseTool('polygon'),
   f: () => chooseTool('freehand'),

@@ -36,7 +36,7 @@ export function slideBanners(slide: SlideView): string[] {
       ? 'Unknown scale: the file does not say how large a pixel is. Lengths are in pixels, and the patches may be of the wrong size.'
       : '',
     slide.facts && slide.facts.unreadableTiles > 0
-      ? `${count(slide.facts.unreadableTiles)} tiles of this slide could not be read; the patches on them were left out.`
+      ? `${slide.facts.unreadableTiles === 1 ? 'One tile' : `${count(slide.facts.unreadableTiles)} tiles`} of this slide could not be read; patches there were left out.`
       : '',
     droppedSentence(slide),
     slide.status === 'no-tissue' ? 'No tissue was found on this slide, so there is nothing to predict from.' : '',

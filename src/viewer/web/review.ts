@@ -3,7 +3,16 @@
  *
  * What is entered stays in the browser until the server has it on its disk; a server that was killed loses nothing.
  */
-import type { Opinion, QueueView, ReviewView, SessionView, SlideEntry, SlideView, VerdictEntry } from '../api.ts';
+import type {
+  Opinion,
+  QueueView,
+  ReviewView,
+  SessionView,
+  SlideEntry,
+  SlideView,
+  Verdict,
+  VerdictEntry,
+} from '../api.ts';
 import { byId, element } from './element.ts';
 import { figure } from './figures.ts';
 import {
@@ -51,6 +60,8 @@ export class ReviewDesk {
   private readonly label = byId<HTMLSelectElement>('verdict-label');
   private queue: QueueView | null = null;
   private place = 0;
+  /** Where to go when the server answers again. */
+  private wanted: number | null = null;
   private draft: Draft = { ...EMPTY };
   private classes: readonly string[] = [];
   private seenSince: number | null = null;
@@ -181,36 +192,38 @@ export class ReviewDesk {
     else this.showProgress();
   }
 
+  /** What is entered always belongs to the slide that is seen: the place changes when the slide has come. */
   private async go(place: number): Promise<void> {
     const item = this.queue?.items[place];
     if (!this.queue || !item) return;
-    this.clock(false);
     this.loading.abort();
-    this.loading = new AbortController();
-    this.place = place;
-    const stored = localStorage.getItem(this.draftKey);
-    const given = item.verdict;
-    this.draft = stored
-      ? (JSON.parse(stored) as Draft)
-      : given
-        ? {
-            opinion: given.opinion,
-            label: given.label ?? '',
-            region: given.region,
-            note: given.note,
-            seconds: given.seconds,
-          }
-        : { ...EMPTY };
+    const loading = new AbortController();
+    this.loading = loading;
+    this.wanted = place;
     try {
-      const view = await getReviewSlide(this.queue.review.id, item.slide, this.loading.signal);
+      const view = await getReviewSlide(this.queue.review.id, item.slide, loading.signal);
+      loading.signal.throwIfAborted();
+      this.clock(false);
+      this.place = place;
+      this.wanted = null;
+      this.draft = this.draftOf(item.verdict);
       this.offerClasses(view);
       this.showDraft();
       this.showProgress();
-      await this.host.present(view, this.loading.signal);
+      await this.host.present(view, loading.signal);
       this.clock(true);
     } catch (error) {
-      if (!this.loading.signal.aborted) this.host.complain(error);
+      if (!loading.signal.aborted) this.host.complain(error);
     }
+  }
+
+  /** What was being entered, else what was said before. */
+  private draftOf(verdict: Verdict | null): Draft {
+    const stored = localStorage.getItem(this.draftKey);
+    if (stored) return JSON.parse(stored) as Draft;
+    if (!verdict) return { ...EMPTY };
+    const { opinion, label, region, note, seconds } = verdict;
+    return { opinion, label: label ?? '', region, note, seconds };
   }
 
   private offerClasses(view: SlideView): void {
@@ -293,13 +306,14 @@ export class ReviewDesk {
     }
   }
 
-  private acknowledge({ review, entry }: Unsent, verdict: QueueView['items'][number]['verdict']): void {
+  private acknowledge({ review, entry }: Unsent, verdict: Verdict): void {
     if (this.queue?.review.id === review && this.queue.reader === entry.reader) {
       const items = this.queue.items.map((item) => (item.slide === entry.slide ? { ...item, verdict } : item));
       this.queue = { ...this.queue, items };
       this.showProgress();
       const left = items.filter((item) => item.verdict === null).length;
       this.say(left === 0 ? 'Saved. All slides are decided.' : 'Saved.', false);
+      if (this.wanted !== null) void this.go(this.wanted);
     }
   }
 

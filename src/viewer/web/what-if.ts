@@ -1,19 +1,23 @@
 /** What the model would say without a region, or with nothing else. */
+import type OpenSeadragon from 'openseadragon';
 import type { SlideView } from '../api.ts';
 import type { Point } from './drawing.ts';
 import { byId, element } from './element.ts';
 import { count, percent } from './figures.ts';
 import { askCounterfactual } from './server.ts';
+import { SlideCanvas } from './slide-canvas.ts';
 
 export class WhatIf {
   private slide: SlideView | null = null;
   private rings: Point[][] = [];
   private running: AbortController | null = null;
+  private readonly canvas: SlideCanvas;
   private readonly result = byId('what-if-result');
   private readonly complain: (error: unknown) => void;
 
-  constructor(complain: (error: unknown) => void) {
+  constructor(viewer: OpenSeadragon.Viewer, complain: (error: unknown) => void) {
     this.complain = complain;
+    this.canvas = new SlideCanvas(viewer, 'region', (context, scale) => this.draw(context, scale));
     byId('what-if-erase').addEventListener('click', () => void this.ask('erase'));
     byId('what-if-keep').addEventListener('click', () => void this.ask('keep'));
     byId('what-if-cancel').addEventListener('click', () => this.running?.abort());
@@ -32,6 +36,25 @@ export class WhatIf {
     this.rings = rings;
     for (const id of ['what-if-erase', 'what-if-keep']) byId(id).toggleAttribute('disabled', rings.length === 0);
     byId('what-if-hint').hidden = rings.length > 0;
+    this.canvas.redraw();
+  }
+
+  /** A dashed line around the region that the buttons speak of. */
+  private draw(context: CanvasRenderingContext2D, screenPxPerLevel0Px: number): void {
+    const pixel = window.devicePixelRatio / screenPxPerLevel0Px;
+    const path = new Path2D();
+    for (const ring of this.rings) {
+      ring.forEach(([x, y], i) => void (i === 0 ? path.moveTo(x, y) : path.lineTo(x, y)));
+      path.closePath();
+    }
+    context.lineWidth = 4 * pixel;
+    context.strokeStyle = '#ffffff';
+    context.stroke(path);
+    context.lineWidth = 2 * pixel;
+    context.strokeStyle = '#b3005e';
+    context.setLineDash([7 * pixel, 4 * pixel]);
+    context.stroke(path);
+    context.setLineDash([]);
   }
 
   private async ask(mode: 'erase' | 'keep'): Promise<void> {
