@@ -33,6 +33,10 @@ const cases = (existsSync(regions) ? readdirSync(regions) : []).flatMap((picture
 });
 
 describe.skipIf(!isThere)(`slides, and their regions read by OpenSlide (skipped if ${slides} is missing)`, () => {
+  it('there are some', () => {
+    expect(files).not.toEqual([]);
+  });
+
   it.each(cases)('$picture', async ({ picture, file, level, x, y, size }) => {
     const expected = await sharp(join(regions, picture)).ensureAlpha().raw().toBuffer();
     const slide = await openSlide(join(slides, file));
