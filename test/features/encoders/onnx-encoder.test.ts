@@ -123,7 +123,7 @@ describe('an ONNX encoder', () => {
       inputs: [{ name: 'pixels', type: 'float32', shape: ['n', 3, 'h', 'w'] }],
     } as const;
     const encoder = await open(await write('wide.onnx', graph), { size: side, resize: side, patchPx: side });
-    // A grey of its own for each patch.
+    // A grey of its own for each patch, 0.13 and more from the next; the mean over a million pixels is one of single precision.
     const greys = Array.from({ length: 25 }, (_, i) => 10 * i);
     const pixels = new Uint8Array(greys.length * 3 * side * side);
     for (const [i, grey] of greys.entries()) pixels.fill(grey, i * 3 * side * side, (i + 1) * 3 * side * side);
@@ -131,7 +131,7 @@ describe('an ONNX encoder', () => {
     expectClose(
       found,
       greys.flatMap((grey) => [0, 1, 2].map((channel) => normalised(grey, channel))),
-      1e-3,
+      0.02,
     );
   });
 
