@@ -72,11 +72,21 @@ export async function labelTable(folder: string, pattern: RegExp, columns: reado
     new UserError('no-labels', `${folder}: ${problem}.`, 'Download the labels as well; the card says where they are.');
   if (!found) throw wrong(`no file of labels is there (looked for ${pattern.source})`);
   const text = await readFile(join(folder, found), 'utf8');
-  const table = parseTable(found, found.endsWith('.tsv') ? text.replaceAll('\t', ',') : text);
+  const table = parseTable(found, found.endsWith('.tsv') ? commaSeparated(text) : text);
   const missing = columns.filter((column) => !table.columns.includes(column));
   if (missing.length > 0)
     throw wrong(`${found} has no column ${missing.join(', ')} (it has ${table.columns.join(', ')})`);
   return table.rows;
+}
+
+/** Tab-separated cells may hold commas. */
+function commaSeparated(text: string): string {
+  const cells = (line: string) => line.split('\t').map((cell) => `"${cell.replaceAll('"', '""')}"`);
+  return text
+    .split(/\r?\n/)
+    .filter((line) => line !== '')
+    .map((line) => cells(line).join(','))
+    .join('\n');
 }
 
 /** Slides are written with their whole path, so that the table may lie anywhere. @throws UserError `no-download` without rows. */
