@@ -43,7 +43,14 @@ export async function runAndPrint(
     asked: { ...flags },
     signal,
   };
-  if (flags.dryRun) return printEstimates(await estimateBatch(inputs, line, options), flags.json ?? false);
+  if (flags.dryRun) {
+    let done = 0;
+    const estimates = await estimateBatch(inputs, line, options, ({ input, patches, failure }) => {
+      const what = failure ? `would fail (${failure.stage})` : `${patches} patches`;
+      process.stderr.write(`${++done}/${inputs.length} ${input.id}: ${what}\n`);
+    });
+    return printEstimates(estimates, flags.json ?? false);
+  }
   const outcomes = await runBatch(inputs, line, { ...options, onEvent: showProgress(flags.verbose ?? false) });
   if (flags.json) printJson({ run: resolve(flags.out), slides: outcomes.map(plain) });
   else {

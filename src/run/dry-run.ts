@@ -35,6 +35,7 @@ export async function estimateBatch(
   inputs: readonly SlideInput[],
   line: Line,
   options: Omit<BatchOptions, 'onEvent'>,
+  onEstimate: (estimate: Estimate) => void,
 ): Promise<Estimate[]> {
   await requireAreasPerSlide(options.tiling.mask, inputs.length);
   await requireAreasPerSlide(options.tiling.roi, inputs.length);
@@ -45,7 +46,9 @@ export async function estimateBatch(
     for (const input of inputs) {
       options.signal.throwIfAborted();
       if (!isWarm) isWarm = (await estimate(input, line, options, folder, WARM_UP)).failure === null;
-      estimates.push(await estimate(input, line, options, folder, SAMPLE));
+      const found = await estimate(input, line, options, folder, SAMPLE);
+      estimates.push(found);
+      onEstimate(found);
     }
   } finally {
     await rm(folder, { recursive: true, force: true });
