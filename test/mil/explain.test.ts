@@ -273,18 +273,21 @@ describe('hidden attention of a model', () => {
 
   it('of an order of the grid is that of the rows in this order', async () => {
     const order = orderOfCells('hilbert', cells);
-    const sorted = Float32Array.from(
-      features,
-      (_, i) => features[order[Math.floor(i / INPUT)]! * INPUT + (i % INPUT)]!,
-    );
-    const own = await of(mambaConfig({ orders: [['hilbert'], ['hilbert']] }), features, uniform, cells);
-    const plain = await of(mambaConfig(), sorted, uniform);
-    expect(
-      relativeError(
-        Float32Array.from(order, (row) => own[row]!),
-        plain,
-      ),
-    ).toBeLessThan(1e-4);
+    const inOrder = (data: Float32Array, width: number) =>
+      Float32Array.from(data, (_, i) => data[order[Math.floor(i / width)]! * width + (i % width)]!);
+    const q = randomNumbers(7, ROWS).map(Math.abs);
+    const own = await of(mambaConfig({ orders: [['hilbert'], ['hilbert']] }), features, q, cells);
+    const plain = await of(mambaConfig(), inOrder(features, INPUT), inOrder(q, 1));
+    expect(relativeError(inOrder(own, 1), plain)).toBeLessThan(1e-4);
+  });
+
+  it('of a layer that is flipped is that of one that reads the reversed order', async () => {
+    const q = randomNumbers(7, ROWS).map(Math.abs);
+    const rows = Int32Array.from({ length: 2 * ROWS }, (_, i) => (i % 2 === 0 ? 0 : i >> 1));
+    const flipped = await of(mambaConfig({ flip: 'alternate' }), features, q);
+    const ordered = mambaConfig({ flip: 'none', orders: [['row-major'], ['row-major-reversed']] });
+    expect(relativeError(await of(ordered, features, q, rows), flipped)).toBeLessThan(1e-4);
+    expect(relativeError(await of(mambaConfig({ flip: 'none' }), features, q), flipped)).toBeGreaterThan(1e-2);
   });
 
   it('of several branches and of the strided one covers all patches', async () => {
