@@ -242,7 +242,12 @@ describe('lamina run refuses before it touches a slide', () => {
     ['a model of another encoder', ['--model', 'other-encoder'], 1, /other-encoder.*resnet50@0123abcd/],
     ['a model of another feature width', ['--model', 'other-width'], 1, /other-width.*1024/],
     ['a model that does not say for which encoder', ['--model', 'no-encoder'], 1, /no-encoder.*--encoder/],
-    ['an encoder that there is none of', ['--model', 'model', '--encoder', 'nowhere'], 1, /There is no encoder nowhere/],
+    [
+      'an encoder that there is none of',
+      ['--model', 'model', '--encoder', 'nowhere'],
+      1,
+      /There is no encoder nowhere/,
+    ],
     [
       'patches of another scale than the model knows',
       ['--model', 'model', '--target-mpp', '1'],
