@@ -187,8 +187,7 @@ async function tasksOf({ csv, data, tasks, quick }: MilOptions): Promise<Task[]>
 
 function chosen(models: readonly Contestant[], wanted: readonly string[]): readonly Contestant[] {
   if (wanted.length === 0) return models;
-  const found = models.filter(({ name }) => wanted.includes(name) || wanted.includes(name.split(' ')[0]!));
-  return found.length > 0 ? found : wanted.map(plain);
+  return wanted.map((name) => models.find((one) => one.name === name) ?? plain(name));
 }
 
 function syntheticTask(name: BagTask, quick: boolean): Task {

@@ -33,7 +33,7 @@ type Flags = DeviceFlags & {
 const FOLDER = 'lamina-demo';
 const SEED = 1;
 /** Small slides, so that there are enough of them for a cross-validation in the time that a demo has. */
-const COHORT = { slides: 32, seed: SEED, widthPx: 3600, heightPx: 2700 };
+const COHORT = { slides: 24, seed: SEED, widthPx: 3000, heightPx: 2250 };
 const CHANGES = { width: 64, attention: 64, epochs: 20, lr: 5e-4, validationShare: 0, cosine: 'steps' };
 const FOLDS = 4;
 
