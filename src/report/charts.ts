@@ -35,6 +35,8 @@ function draw(caption: string, legend: readonly string[], options: Plot.PlotOpti
     ...options,
     document: document as unknown as Document,
   });
+  // Its caption says it in words; the marks' own labels would be read out as a heap.
+  svg.setAttribute('aria-hidden', 'true');
   const names = legend.map(
     (name, i) => html`<li><span class="swatch" style="background:${colour(i)}"></span>${name}</li>`,
   );

@@ -101,7 +101,7 @@ function figuresSection({ models, options }: Evaluation): Html {
   const chance = models.map(
     ({ name, pAgainstChance }) => `${models.length > 1 ? `${name}: ` : ''}p ${equals(pAgainstChance)}`,
   );
-  return html`<section><h2>Figures</h2>${table(['', ...columns.map(({ name }) => name)], rows, 'Figures with 95 % intervals')}
+  return html`<section><h2>Figures</h2>${table(['Figure', ...columns.map(({ name }) => name)], rows, 'Figures with 95 % intervals')}
 <p class="note">Against chance (truth shuffled over patients): ${chance.join('; ')}. A dash is a figure that these cases do not define.</p></section>`;
 }
 
@@ -199,7 +199,7 @@ function confusionTable({ confusion }: LevelEvaluation, classes: readonly string
     });
     return html`<tr><th scope="row">${classes[i]!}</th>${cells}</tr>`;
   });
-  return html`<h3>Confusion, slides</h3><div class="scroll" tabindex="0" role="region" aria-label="Confusion"><table class="confusion"><caption>True class by row, predicted class by column, share of the row</caption>
+  return html`<h3>Confusion, slides</h3><div class="scroll" tabindex="0"><table class="confusion"><caption>True class by row, predicted class by column, share of the row</caption>
 <thead><tr><th scope="col">True \\ predicted</th>${classes.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`;
 }
 
@@ -213,7 +213,7 @@ function calibrationPart({ calibration, figures, operatingPoint }: LevelEvaluati
   ];
   const point = operatingPoint?.threshold;
   return html`<h3>Calibration, slides</h3><div class="charts">${reliabilityChart([{ name: '', points: bins }])}<div>
-${table(['', 'As predicted', 'Temperature-scaled'], rows, 'Calibration')}
+${table(['Figure', 'As predicted', 'Temperature-scaled'], rows, 'Calibration')}
 <p class="note">Temperature ${figure(temperature)} (fitted to all cases); above 1 the model was too sure. The scaled column is honest: each case was scaled by a
 temperature that was fitted without its fold.${point === undefined || point === null ? '' : ` The threshold of the sensitivity at fixed specificity is ${figure(point)}, chosen on these very cases.`}</p></div></div>`;
 }

@@ -38,7 +38,7 @@ export function escapeHtml(text: string): string {
 export function table(head: readonly string[], rows: readonly (readonly Part[])[], caption: string): Html {
   const cell = (part: Part, column: number) =>
     column === 0 ? html`<th scope="row">${part}</th>` : html`<td>${part}</td>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption>
+  return html`<div class="scroll" tabindex="0"><table><caption>${caption}</caption>
 <thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
 <tbody>${rows.map((row) => html`<tr>${row.map(cell)}</tr>\n`)}</tbody></table></div>`;
 }

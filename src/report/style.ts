@@ -1,6 +1,6 @@
 /** How a report looks, on a light and on a dark screen, and on paper. */
 export const STYLE = `
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5a6470; --line: #d8dde3; --back: #ffffff; --tint: #3b76d1; --warn: #9a4a00; --warn-back: #fff4e5; }
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5a6470; --line: #d8dde3; --back: #ffffff; --tint: #2a5fb5; --warn: #9a4a00; --warn-back: #fff4e5; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a0a9b4; --line: #353b43; --back: #15181c; --tint: #6f9fe8; --warn: #ffb86b; --warn-back: #2b2013; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }

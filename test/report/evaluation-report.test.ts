@@ -118,6 +118,9 @@ describe('lamina evaluate', () => {
         expect(lines.length).toBeGreaterThan(6);
         expect(Math.min(...lines)).toBeGreaterThan(20);
         expect(await page.locator('table').filter({ hasText: 'Sensitivity at a specificity of 0.95' }).count()).toBe(1);
+        await page.evaluate(readFileSync('node_modules/axe-core/axe.min.js', 'utf8'));
+        const { violations } = (await page.evaluate('axe.run()')) as { violations: { id: string }[] };
+        expect(violations.map(({ id }) => id)).toEqual([]);
         await context.close();
       },
     );
