@@ -2,6 +2,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readGeoJson } from '../../src/tiling/geojson.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
@@ -15,6 +16,8 @@ import { atRest, pixelsOf, turnedPlacement } from './screen.ts';
 const ARTIFACTS = 'test-artifacts/viewer';
 const chromium = await findChromium();
 const reason = chromium ? '' : ' (skipped: no Chromium on this machine, and @sparticuz/chromium has none for it)';
+
+const DOCUMENTED = ['viewer', 'what-if', 'review', 'dashboard'];
 
 const LOWEST = [68, 1, 84];
 const HIGHEST = [253, 231, 37];
@@ -53,7 +56,16 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
       const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
       return data.every((value) => value === 0);
     }, layer);
-  const shoot = (name: string) => page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
+  /** Kept to be looked at; with LAMINA_PICTURES set also made small for the documentation. */
+  const shoot = async (name: string) => {
+    const png = await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
+    if (process.env.LAMINA_PICTURES === undefined || !DOCUMENTED.includes(name)) return;
+    await mkdir('docs/images', { recursive: true });
+    await sharp(png)
+      .resize(960)
+      .png({ palette: true, colours: 96 })
+      .toFile(join('docs/images', `${name}.png`));
+  };
   const setOpacity = (percent: number) => page.locator('#opacity').fill(String(percent));
 
   it('lays the heatmap on the true nests, at three zooms and turned', async () => {
@@ -103,6 +115,7 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
     await page.keyboard.press('0');
     await setOpacity(50);
     await atRest(page);
+    await shoot('viewer');
   });
 
   it('hatches what cannot be read, and says what the model did not see', async () => {

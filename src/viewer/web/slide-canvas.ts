@@ -28,7 +28,10 @@ export class SlideCanvas {
     }
     const context = this.element.getContext('2d')!;
     context.resetTransform();
-    context.clearRect(0, 0, pixelWidth, pixelHeight);
+    // In halves: Chromium without a graphics card forgets to show a whole canvas cleared with nothing drawn after it.
+    const half = pixelHeight >> 1;
+    context.clearRect(0, 0, pixelWidth, half);
+    context.clearRect(0, half, pixelWidth, pixelHeight - half);
     const picture = this.viewer.world.getItemAt(0);
     if (!picture) return;
     // Three points tell shift, scale and turn; a thousand pixels apart, so that rounding does not show.
