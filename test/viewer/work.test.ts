@@ -156,8 +156,8 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
     await page.selectOption('#colour-map', 'diverging');
     await page.waitForLoadState('networkidle');
     // Scores of both signs: the middle of the colours is zero, so both ends are as far from it.
-    expect(await page.locator('#legend-low').textContent()).toBe('-1.5');
-    expect(await page.locator('#legend-high').textContent()).toBe('1.5');
+    await page.locator('#legend-low', { hasText: /^-1.5$/ }).waitFor();
+    await page.locator('#legend-high', { hasText: /^1.5$/ }).waitFor();
     await page.selectOption('#score-column', 'attention');
     await page.selectOption('#colour-map', 'viridis');
     await setOpacity(50);
