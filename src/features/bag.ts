@@ -1,5 +1,5 @@
 /** The contract of a bag: the feature vectors of one slide's patches, where the patches lie, and what they came from. */
-import type { GridOrder } from '../row-order.ts';
+import { cellsOfCoords, type GridOrder } from '../row-order.ts';
 import type { Level0Px, Mpp, MppSource } from '../units.ts';
 
 /** How the rows of a bag are ordered. Declared when a bag is made, never inherited from a file. */
@@ -18,6 +18,8 @@ export interface BagMeta {
   readonly patchPx: number | null;
   /** Side of a patch on the slide; likewise. */
   readonly patchLevel0Px: Level0Px | null;
+  /** From one patch to the next on the slide; where it is not said, patches lie side by side. */
+  readonly strideLevel0Px?: Level0Px;
   readonly encoder: string;
   readonly order: RowOrder;
   /** Version of the program that wrote the bag. */
@@ -33,4 +35,10 @@ export interface Bag {
   readonly features: Float32Array;
   /** count x 2, level-0 px of each patch's top-left corner (x, y); null when the file had none. */
   readonly coords: Int32Array | null;
+}
+
+/** Row and column of each patch on the slide's grid (rows x 2), for orders of scanning; null when the bag does not say where they lie. */
+export function cellsOfBag({ coords, meta }: Pick<Bag, 'coords' | 'meta'>): Int32Array | null {
+  const stride = meta.strideLevel0Px ?? meta.patchLevel0Px;
+  return coords && stride ? cellsOfCoords(coords, stride) : null;
 }

@@ -1,10 +1,9 @@
 /** The prediction of one bag by an open model: checked, then computed whole or in pieces. */
 import { UserError } from '../errors.ts';
-import type { Bag, BagMeta } from '../features/bag.ts';
+import { type Bag, type BagMeta, cellsOfBag } from '../features/bag.ts';
 import { requireMatch } from '../features/bag-check.ts';
 import type { Device } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
-import { cellsOfCoords } from '../row-order.ts';
 import type { MambaMil } from './mambamil.ts';
 import type { BagModel } from './model.ts';
 import type { ModelCard } from './model-card.ts';
@@ -63,13 +62,10 @@ function requireOrder(card: ModelCard, name: string, { order }: Pick<BagMeta, 'o
 }
 
 /** Where the patches lie on the grid, if the model wants to know. @throws UserError `no-coords` */
-export function cellsFor(
-  card: ModelCard,
-  name: string,
-  { coords, meta }: Pick<Bag, 'coords' | 'meta'>,
-): Int32Array | null {
+export function cellsFor(card: ModelCard, name: string, bag: Pick<Bag, 'coords' | 'meta'>): Int32Array | null {
   if (!('orders' in card && card.orders)) return null;
-  if (coords && meta.patchLevel0Px) return cellsOfCoords(coords, meta.patchLevel0Px);
+  const cells = cellsOfBag(bag);
+  if (cells) return cells;
   const problem = `${name}: model ${card.name} scans patches on the slide's grid, and the bag does not say where they lie.`;
   const hint = 'Extract the slide again with coordinates, or take a model without "orders".';
   throw new UserError('no-coords', problem, hint);

@@ -280,6 +280,7 @@ function bagMeta({ input, slide, hash, survey }: Job, encoder: Encoder): BagMeta
     patchMpp: grid.mpp,
     patchPx: grid.patchPx,
     patchLevel0Px: grid.level0Side,
+    strideLevel0Px: grid.level0Stride,
     encoder: encoder.id,
     order: grid.order,
     version: VERSION,

@@ -2,8 +2,8 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
+import { cellsOfBag } from '../features/bag.ts';
 import { readBag } from '../features/store.ts';
-import { cellsOfCoords } from '../row-order.ts';
 import { type CohortRow, namedRows } from './cohort.ts';
 import { type BagSource, memorySource, type TrainingBag } from './training-bag.ts';
 
@@ -41,13 +41,12 @@ export async function readTrainingBag({ id, path }: BagFile, dimension: number |
     );
   }
   requireFinite(path, bag.features, bag.dimension);
-  const stride = bag.meta.patchLevel0Px;
   return {
     id,
     count: bag.count,
     dimension: bag.dimension,
     features: bag.features,
-    cells: bag.coords && stride !== null && stride > 0 ? cellsOfCoords(bag.coords, stride) : null,
+    cells: cellsOfBag(bag),
   };
 }
 
