@@ -140,7 +140,9 @@ function aucSentence(evaluation: ModelEvaluation | null): string {
   const { cases, figures } = evaluation!.slides;
   const { value, low, high } = figures.auc!;
   const [auc, from, to] = [value, low, high].map((number) => number?.toFixed(3) ?? 'undefined');
-  return `AUC of ${cases} slides: ${auc}, 95 % interval ${from} to ${to}`;
+  // What resampling makes of a handful of slides without an error is not certainty.
+  const caveat = low === high ? '; so few slides without an error say no more' : '';
+  return `AUC of ${cases} slides: ${auc}, 95 % interval ${from} to ${to}${caveat}`;
 }
 
 async function serve(run: string, wanted: number, signal: AbortSignal): Promise<void> {
