@@ -53,7 +53,7 @@ const SHAPES = (patches: number) => [
 ];
 const SIZES = {
   full: { slidePx: 22_000, requests: 2000, rounds: 3, people: 200, seconds: 60, counterfactuals: SHAPES(20_000) },
-  quick: { slidePx: 4000, requests: 100, rounds: 1, people: 5, seconds: 2, counterfactuals: SHAPES(500).slice(0, 1) },
+  quick: { slidePx: 4000, requests: 100, rounds: 1, people: 5, seconds: 2, counterfactuals: SHAPES(3000).slice(0, 1) },
 };
 
 export async function benchViewer({ peer, quick = false, say = () => {}, signal }: ViewerOptions): Promise<Report> {
