@@ -114,7 +114,7 @@ async function train(table: string, flags: Flags, signal: AbortSignal): Promise<
   return trainCohort({
     cohort: await readCohort(table),
     bags,
-    out: join(FOLDER, 'training'),
+    out: FOLDER,
     recipe: 'lamina',
     changes: CHANGES,
     target: {},

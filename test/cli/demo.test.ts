@@ -29,7 +29,7 @@ describe('lamina demo', () => {
       expect(rows.length).toBeGreaterThanOrEqual(4);
       for (const row of rows)
         expect(row).toMatch(/^synthetic-\d+ +done +(normal|tumour) +\d+ +(normal|tumour) +[01]\.\d{3} +[\d.]+$/);
-      const card = JSON.parse(await readFile(join(cwd, 'lamina-demo/training/model/model.json'), 'utf8')) as ModelCard;
+      const card = JSON.parse(await readFile(join(cwd, 'lamina-demo/model/model.json'), 'utf8')) as ModelCard;
       expect(card).toMatchObject({ type: 'lbmamba', trained: true, members: ['fold-1', 'fold-2', 'fold-3', 'fold-4'] });
       expect((await tree(join(cwd, 'lamina-demo'))).filter((name) => name.includes('.partial'))).toEqual([]);
     },
