@@ -96,7 +96,9 @@ async function onSyntheticSlides(options: Options, say: (step: string) => void):
   const signal = interruptSignal();
   const folder = await mkdtemp(join(tmpdir(), 'lamina-bench-slides-'));
   try {
-    const size = options.quick ? { slides: 2, widthPx: 1536, heightPx: 1024 } : { slides: 3, widthPx: 12_000, heightPx: 9_000 };
+    const size = options.quick
+      ? { slides: 2, widthPx: 1536, heightPx: 1024 }
+      : { slides: 3, widthPx: 12_000, heightPx: 9_000 };
     say(`${size.slides} slides are written`);
     const { slides } = await writeSyntheticCohort(folder, { seed: 1, ...size });
     return await benchPipeline({ ...options, slides: slides.map(({ path }) => path), signal, say });
