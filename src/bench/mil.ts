@@ -22,6 +22,7 @@ import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import { createModel, modelKinds } from '../mil/create-model.ts';
 import { accuracy, auc, aucOneVsRest, confusionMatrix, f1Macro, predictedClasses } from '../mil/metrics.ts';
 import type { ModelType } from '../mil/model-card.ts';
+import { originDefaults } from '../mil/model-folder.ts';
 import { predictRows } from '../mil/predict.ts';
 import { probabilitiesOf } from '../train/fold-prediction.ts';
 import { type FoldRun, runFolds } from '../train/fold-runner.ts';
@@ -319,7 +320,7 @@ async function patchAuc(
   truth: readonly SyntheticBag[],
 ): Promise<number | null> {
   const config = configOf(recipe, bags[0]!.dimension, task.classes);
-  const card = { ...config, ...NO_ORIGIN };
+  const card = { ...config, ...originDefaults, name: 'bench' };
   const created = createModel(device, config, weights, 'trained weights');
   try {
     const areas: number[] = [];
@@ -345,19 +346,6 @@ async function patchAuc(
     created.parameters.close();
   }
 }
-
-const NO_ORIGIN = {
-  name: 'bench',
-  task: 'classification',
-  encoder: null,
-  patchMpp: null,
-  patchPx: null,
-  order: 'unknown',
-  trained: true,
-  trainingDataHash: null,
-  metrics: null,
-  version: null,
-} as const;
 
 function meanOf(values: readonly (number | null)[]): number | null {
   const defined = values.filter((value) => value !== null);

@@ -41,9 +41,9 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   status: { summary: 'show how far a queue is', load: () => import('./status.ts') },
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
   user: { summary: 'say who may use a viewer that others reach', load: () => import('./user.ts') },
-  demo: { summary: 'make synthetic slides, run them and show them', load: () => import('./demo.ts') },
+  demo: { summary: 'make synthetic slides, train on them and show the others', load: () => import('./demo.ts') },
   doctor: { summary: 'check what this machine has and what is missing', load: () => import('./doctor.ts') },
-  bench: { summary: 'measure kernels and models, after a check of their results', load: () => import('./bench.ts') },
+  bench: { summary: 'measure each part, after a check of its results', load: () => import('./bench.ts') },
 };
 
 async function main(args: readonly string[]): Promise<number> {

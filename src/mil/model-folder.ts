@@ -124,7 +124,8 @@ async function readCard(weightsFile: string): Promise<Partial<ModelCard> | null>
   }
 }
 
-const originDefaults: Omit<ModelOrigin, 'name'> = {
+/** Of a model that does not say where it comes from. */
+export const originDefaults: Omit<ModelOrigin, 'name'> = {
   task: 'classification',
   encoder: null,
   patchMpp: null,

@@ -1,5 +1,4 @@
 /** A small picture of the slide, for people. */
-import { rename, rm } from 'node:fs/promises';
 import sharp from 'sharp';
 import { type Overview, readOverview } from './overview.ts';
 import type { RgbImage, Slide } from './slide.ts';
@@ -16,19 +15,4 @@ export function encodeJpeg(image: RgbImage, quality = 85): Promise<Buffer> {
   return sharp(data, { raw: { width, height, channels: 3 } })
     .jpeg({ quality })
     .toBuffer();
-}
-
-/** Writes the picture as JPEG under a temporary name and renames it. */
-export async function writeJpeg(image: RgbImage, path: string, quality = 85): Promise<void> {
-  const { data, width, height } = image;
-  const temporary = `${path}.partial`;
-  try {
-    await sharp(data, { raw: { width, height, channels: 3 } })
-      .jpeg({ quality })
-      .toFile(temporary);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
 }

@@ -12,7 +12,7 @@ import { saveModel } from '../../src/mil/model-folder.ts';
 import type { SlideResult } from '../../src/mil/result.ts';
 import { openPredictor } from '../../src/run/predictor.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
-import { readThumbnail, writeJpeg } from '../../src/tiling/thumbnail.ts';
+import { encodeJpeg, readThumbnail } from '../../src/tiling/thumbnail.ts';
 
 export interface NeedleRun {
   readonly folder: string;
@@ -71,7 +71,7 @@ export async function writeNeedleRun(): Promise<NeedleRun> {
     await writeJson(join(out, 'slide.json'), { ...slide, id });
     await writeJson(join(out, 'prediction.json'), await prediction(model, id, bag));
     const file = await openSlide(source);
-    await writeJpeg(await readThumbnail(file, 512), join(out, 'thumbnail.jpg'));
+    await writeFile(join(out, 'thumbnail.jpg'), await encodeJpeg(await readThumbnail(file, 512)));
     await file.close();
   }
   await writeJson(join(folder, 'run.json'), {

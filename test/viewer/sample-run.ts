@@ -7,7 +7,7 @@ import type { BagMeta } from '../../src/features/bag.ts';
 import { addScores, createBagWriter } from '../../src/features/store.ts';
 import type { PredictionResult, RunResult, SlideResult } from '../../src/mil/result.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
-import { readThumbnail, writeJpeg } from '../../src/tiling/thumbnail.ts';
+import { encodeJpeg, readThumbnail } from '../../src/tiling/thumbnail.ts';
 
 export const PATCH = 256;
 
@@ -169,7 +169,7 @@ function tissue(patches: readonly SamplePatch[]) {
 async function writeThumbnail(slidePath: string, path: string): Promise<void> {
   const slide = await openSlide(slidePath);
   try {
-    await writeJpeg(await readThumbnail(slide, 512), path);
+    await writeFile(path, await encodeJpeg(await readThumbnail(slide, 512)));
   } finally {
     await slide.close();
   }
