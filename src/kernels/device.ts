@@ -30,7 +30,9 @@ export interface Device {
   readonly name: string;
   /** Largest storage in bytes that one `create` can give. */
   readonly maxStorageBytes: number;
-  /** The scan saves its state at the start of every so many segments, for the backward pass. */
+  /** Longest segment that the scan takes whole; longer ones come to it in pieces of this many tokens (`sequence.ts`). */
+  readonly scanPiece: number;
+  /** The scan saves its state at the start of every so many rows of the table of segments, for the backward pass. */
   readonly scanChunk: number;
   /** Allocates. Contents are undefined. Throws a UserError when the memory is not there. */
   create(length: number): Storage;

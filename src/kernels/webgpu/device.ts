@@ -8,7 +8,7 @@ import { type KernelName, kernels } from '../kernels.ts';
 import { BUFFER_USAGE, BufferPool, type GpuStorage, megabytes } from './buffers.ts';
 import type { Capabilities, Pass } from './pass.ts';
 import { passes } from './passes.ts';
-import { scanChunk } from './scan-passes.ts';
+import { SCAN_PIECE, scanChunk } from './scan-passes.ts';
 import { parseShader, type Shader, specialise } from './shader.ts';
 
 /** Dispatches per submit. Bounds the wait of a submit (systems reset a GPU that is busy for seconds) and the uniforms. */
@@ -47,6 +47,7 @@ export interface WebGpuDeviceOptions {
 export class WebGpuDevice implements Device {
   readonly kind = 'webgpu';
   readonly maxStorageBytes: number;
+  readonly scanPiece = SCAN_PIECE;
   readonly scanChunk: number;
   readonly capabilities: Capabilities;
 

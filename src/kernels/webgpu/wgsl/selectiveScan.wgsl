@@ -9,11 +9,14 @@
 // the right-to-left part r is a loop over these registers. The threads of a channel then scan the pairs of their
 // segments, and each walks f through its own. A bag's first segment has the pair (0, end), which cuts the carry.
 //
+// PIECES: a segment longer than K lies in several threads, and what r hands from piece to piece is a second group scan, from
+// right to left; what comes from the chunk to the right stands in `small` (chunks, D, N), put there by scanAcross.wgsl.
+//
 // Rows are read and written through `tile`, so that neighbours in memory are neighbours in a subgroup; segments lie
 // K + 1 apart there against bank conflicts. Barriers in a chunk: the tile is free, the segment table is there, the tile
 // is filled, the results are there; and those of the group scan for each n. `carry` has two halves taken in turn.
 //! import numbers
-struct Args { L: u32, D: u32, segmentCount: u32, channel0: u32, channels: u32, u_at: u32, delta_at: u32, z_at: u32, bc_at: u32, small_at: u32, y_at: u32, carries_at: u32, stateOut_at: u32 }
+struct Args { L: u32, D: u32, segmentCount: u32, channel0: u32, channels: u32, u_at: u32, delta_at: u32, z_at: u32, bc_at: u32, small_at: u32, across: u32, y_at: u32, carries_at: u32, stateOut_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> u: array<f32>;
 @group(0) @binding(2) var<storage, read> delta: array<f32>;
@@ -28,6 +31,7 @@ const has_carries: bool = true;
 const has_stateOut: bool = true;
 const STATE_IN: bool = false;
 const LOCAL: bool = true;
+const PIECES: bool = false;
 const SOFTPLUS: bool = true;
 const N: u32 = 16;
 const K: u32 = 16;
@@ -103,6 +107,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
     let entry = table[lane];
     let first = (entry.z & 1) != 0;
     let last = (entry.z & 2) != 0;
+    let goes_on = (entry.z & 8) != 0;
 
     for (var n = 0u; n < N; n++) {
       let rate = small[rates + n];
@@ -121,6 +126,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
       }
       if (LOCAL) {
         var from_right = 0.0;
+        if (PIECES) {
+          var end = 0.0;
+          for (var i = 0u; i < Q; i++) {
+            let q = Q - 1u - i;
+            let b = x[q] * bc[tokens + q * 2u * T];
+            end = a[q].w * end + b.w;
+            end = a[q].z * end + b.z;
+            end = a[q].y * end + b.y;
+            end = a[q].x * end + b.x;
+          }
+          let right = scan_down(vec2f(select(0.0, pair.x, goes_on), end), lane, g, 2u * n);
+          let arriving = small[args.small_at + args.across + (chunk * args.D + channel) * N + n];
+          from_right = select(0.0, right.x * arriving + right.y, goes_on);
+        }
         for (var i = 0u; i < Q; i++) {
           let q = Q - 1u - i;
           let b = x[q] * bc[tokens + q * 2u * T];
@@ -140,7 +159,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
       if (first) {
         pair = vec2f(0.0, pair.x * begin + pair.y);
       }
-      let left = scan_up(pair, lane, g, n);
+      let left = scan_up(pair, lane, g, select(n, 2u * n + 1u, PIECES));
       let arriving = carry[((chunk & 1u) * G + g) * N + n];
       var f = select(left.x * arriving + left.y, begin, first);
       if (has_carries && lane == 0u && lives) {
