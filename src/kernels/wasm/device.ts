@@ -49,6 +49,7 @@ export async function createWasmDevice(options: WasmOptions): Promise<Device> {
 class WasmDevice implements Device, Launcher {
   readonly kind = 'wasm';
   readonly maxStorageBytes = (MOST_PAGES - 16) * 65536;
+  readonly half = false;
   readonly scanPiece = Number.POSITIVE_INFINITY;
   readonly scanChunk = SCAN_CHUNK;
   readonly #heap: Heap;

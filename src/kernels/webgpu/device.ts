@@ -31,6 +31,7 @@ interface Binding {
   start: number;
   end: number;
   written: boolean;
+  readonly half: boolean;
 }
 
 export interface WebGpuDeviceOptions {
@@ -40,12 +41,15 @@ export interface WebGpuDeviceOptions {
   readonly sources: Readonly<Record<string, string>>;
   /** Threads of a scan's workgroup. */
   readonly scanThreads?: number;
+  /** Store what only passes between kernels as f16, if the GPU can. */
+  readonly half?: boolean;
   /** Kept alive until `close` (Dawn's instance in Node). */
   readonly owner?: unknown;
 }
 
 export class WebGpuDevice implements Device {
   readonly kind = 'webgpu';
+  readonly half: boolean;
   readonly maxStorageBytes: number;
   readonly scanPiece = SCAN_PIECE;
   readonly scanChunk: number;
@@ -77,9 +81,10 @@ export class WebGpuDevice implements Device {
 
   readonly name: string;
 
-  constructor(gpu: GPUDevice, { name, sources, scanThreads = SCAN_THREADS, owner }: WebGpuDeviceOptions) {
+  constructor(gpu: GPUDevice, { name, sources, scanThreads = SCAN_THREADS, half, owner }: WebGpuDeviceOptions) {
     this.#gpu = gpu;
-    this.name = name;
+    this.half = half === true && gpu.features.has('shader-f16');
+    this.name = this.half ? `${name}, activations in f16` : name;
     this.#kept.push(owner);
     const { limits } = gpu;
     const subgroups = gpu.features.has('subgroups');
@@ -167,6 +172,7 @@ export class WebGpuDevice implements Device {
 
   async read(view: View): Promise<Float32Array> {
     this.#checkOpen();
+    if (view.half) throw new Error('read of f16');
     if (view.length === 0) return new Float32Array(0);
     const { buffer } = view.storage as GpuStorage;
     const size = view.length * 4;
@@ -257,14 +263,18 @@ export class WebGpuDevice implements Device {
       const first = shared ? same[0]! : buffer;
       if (first.element !== buffer.element) throw new Error(`${shader.name}: ${buffer.name} and ${first.name} share`);
       owner.set(buffer.name, first.name);
-      const start = Math.floor(view.offset / this.#alignment) * this.#alignment;
-      const end = view.offset + Math.max(1, view.length);
+      const half = view.half === true;
+      const inWord = half ? 2 : 1;
+      const start = Math.floor(view.offset / inWord / this.#alignment) * this.#alignment;
+      const end = Math.ceil((view.offset + Math.max(1, view.length)) / inWord);
       const binding = bindings.get(first.name);
       if (binding) {
+        if (binding.half !== half)
+          throw new Error(`${shader.name}: ${buffer.name} and ${first.name} share, one as f16`);
         binding.start = Math.min(binding.start, start);
         binding.end = Math.max(binding.end, end);
         binding.written ||= buffer.written;
-      } else bindings.set(first.name, { storage, start, end, written: buffer.written });
+      } else bindings.set(first.name, { storage, start, end, written: buffer.written, half });
     }
     for (const { start, end } of bindings.values()) {
       const bytes = (end - start) * 4;
@@ -287,7 +297,8 @@ export class WebGpuDevice implements Device {
   ): number {
     const view = views[name];
     if (!view) return 0;
-    const at = view.offset - bindings.get(owner.get(name)!)!.start;
+    const { start, half } = bindings.get(owner.get(name)!)!;
+    const at = view.offset - start * (half ? 2 : 1);
     return shader.buffers.find((b) => b.name === name)!.element === 'vec4f' ? at / 4 : at;
   }
 
@@ -305,14 +316,19 @@ export class WebGpuDevice implements Device {
   ): Pipeline {
     let key = shader.name;
     for (const name in constants) key += ` ${name}=${constants[name]}`;
-    for (const [name, to] of owner) key += to === name ? ' .' : ` ${to}`;
+    const halves = new Set<string>();
+    for (const [name, to] of owner) {
+      const half = to !== null && bindings.get(to)!.half;
+      if (half) halves.add(name);
+      key += `${to === name ? ' .' : ` ${to}`}${half ? 'h' : ''}`;
+    }
     const cached = this.#pipelines.get(key);
     if (cached) return cached;
 
     if (bindings.size > this.capabilities.maxBuffers) {
       throw new Error(`${shader.name}: ${bindings.size} bindings of ${this.capabilities.maxBuffers}`);
     }
-    const code = specialise(shader, constants, owner);
+    const code = specialise(shader, constants, owner, halves);
     const layout = this.#layout([...bindings.values()].map((b) => (b.written ? 'w' : 'r')).join(''));
     this.#gpu.pushErrorScope('validation');
     const module = this.#gpu.createShaderModule({ code, label: shader.name });
@@ -450,7 +466,7 @@ function nameViews(kernel: KernelName, views: readonly (View | null)[]): Record<
       const name = /\w+/.exec(declared)![0];
       const view = views[i] ?? null;
       if (!view && !declared.endsWith('?')) throw new Error(`${kernel}: view ${name} is missing`);
-      if (view && view.offset + view.length > view.storage.length) {
+      if (view && view.offset + view.length > view.storage.length * (view.half ? 2 : 1)) {
         throw new Error(`${kernel}: view ${name} ends at ${view.offset + view.length} of ${view.storage.length}`);
       }
       return [name, view];

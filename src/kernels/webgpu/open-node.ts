@@ -8,6 +8,8 @@ export interface OpenOptions {
   readonly software?: boolean;
   /** Throw instead of returning null. */
   readonly required?: boolean;
+  /** As in `WebGpuDeviceOptions`. */
+  readonly half?: boolean;
   readonly restrict?: DeviceRestrictions;
 }
 
@@ -16,7 +18,7 @@ export interface OpenOptions {
  * @throws UserError `no-gpu` if `required` and there is none.
  */
 export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevice | null> {
-  const { software = false, required = false, restrict } = options;
+  const { software = false, required = false, half = false, restrict } = options;
   // Dawn's instance keeps Node alive while referenced: the device drops it when closed.
   const gpu = await createDawn();
   const adapter = await requestAdapter(gpu, { software, required });
@@ -25,6 +27,7 @@ export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevic
     name: adapterName(adapter),
     sources: readShaders(),
     owner: gpu,
+    half,
     ...(restrict?.scanThreads && { scanThreads: restrict.scanThreads }),
   });
 }
