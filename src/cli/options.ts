@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type StainMethod, stainMethods } from '../features/stain-fit.ts';
-import type { DeviceChoice } from '../kernels/open-device.ts';
+import { type DeviceChoice, deviceChoices } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import { type GridOrder, isGridOrder } from '../row-order.ts';
 import type { LineOptions } from '../run/line.ts';
@@ -269,8 +269,11 @@ function wholePlace(place: string): string {
 export function addDeviceOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--device <kind>', 'where the model runs; auto takes a GPU if there is a real one')
-        .choices(['auto', 'webgpu', 'wasm'])
+      new Option(
+        '--device <kind>',
+        'where the model runs; auto takes a GPU if there is a real one; webgpu-f16 stores activations in 16 bits',
+      )
+        .choices(deviceChoices)
         .default('auto')
         .env('LAMINA_DEVICE'),
     )
