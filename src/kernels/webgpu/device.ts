@@ -17,7 +17,7 @@ const BATCH = 96;
 const ARGS_BYTES = 256;
 const MAX_BIND_GROUPS = 4096;
 /** Enough threads in a scan's workgroup to hide waiting, few enough for all the registers a segment needs. */
-const SCAN_THREADS = 128;
+const SCAN_THREADS = 256;
 
 interface Pipeline {
   readonly id: number;

@@ -25,6 +25,8 @@ interface Shape {
   readonly T: number;
   /** Channels of a workgroup. */
   readonly G: number;
+  /** Threads that share the states of a segment. */
+  readonly S: number;
   readonly N: number;
   readonly chunks: number;
 }
@@ -34,7 +36,7 @@ type ScanCall = Call<'selectiveScan'> | Call<'selectiveScanBackward'>;
 export function* selectiveScan(call: Call<'selectiveScan'>): Iterable<Pass> {
   const { views, params, gpu, scratch } = call;
   if (!params.segmentCount) return;
-  const shape = shapeOf(call, 2);
+  const shape = shapeOf(call, { parts: 2, threads: gpu.scanThreads, sharesStates: true });
   const bc = scratch(packedTokens(shape));
   const across = packedChannels(params) + (views.stateIn?.length ?? 0);
   const small = scratch(across + acrossLength(call, shape));
@@ -47,7 +49,7 @@ export function* selectiveScan(call: Call<'selectiveScan'>): Iterable<Pass> {
       shader: 'selectiveScan',
       views: { ...views, ...rowsOf, bc, small },
       params: { ...params, ...slab, across },
-      constants: { ...constantsOf(call, shape), STATE_IN: views.stateIn !== null },
+      constants: { ...constantsOf(call, shape), S: shape.S, STATE_IN: views.stateIn !== null },
       groups: [Math.ceil(slab.channels / shape.G)],
     };
   }
@@ -57,7 +59,8 @@ export function* selectiveScanBackward(call: Call<'selectiveScanBackward'>): Ite
   const { views, params, gpu, scratch } = call;
   const { D, L } = params;
   if (!params.segmentCount) return;
-  const shape = shapeOf(call, 3);
+  // Half the threads of the forward pass: each needs about twice the registers.
+  const shape = shapeOf(call, { parts: 3, threads: gpu.scanThreads / 2, sharesStates: false });
   const { N, K, T, G, chunks } = shape;
   const bc = scratch(packedTokens(shape));
 
@@ -171,14 +174,23 @@ function acrossLength({ params }: ScanCall, { chunks, N }: Shape): number {
   return params.local === IN_PIECES ? chunks * params.D * N : 0;
 }
 
-/** @param parts arrays of K + 1 floats a segment that the workgroup's tile holds. */
-function shapeOf({ params, gpu }: ScanCall, parts: number): Shape {
+interface Wanted {
+  /** Arrays of K + 1 floats a segment that the workgroup's tile holds. */
+  readonly parts: number;
+  /** Of a workgroup, about. */
+  readonly threads: number;
+  /** Whether two threads may share a segment's states, where there are enough threads: a GPU has more than D x T of them. */
+  readonly sharesStates: boolean;
+}
+
+function shapeOf({ params, gpu }: ScanCall, { parts, threads, sharesStates }: Wanted): Shape {
   const { D, N, segmentCount, longestSegment } = params;
   if (longestSegment > SCAN_PIECE) throw new Error(`a scan row of ${longestSegment} tokens, ${SCAN_PIECE} at most`);
   const K = Math.max(4, nextPower(longestSegment));
   const T = segmentCount <= FEW_SEGMENTS ? FEW_SEGMENTS : scanChunk(gpu);
-  const bytes = (G: number) => 4 * G * (parts * T * (K + 1) + 2 * N + 8 * T) + 16 * T;
-  let G = Math.max(1, Math.min(gpu.scanThreads / T, nextPower(D)));
+  const S = sharesStates && N % 2 === 0 && threads >= 4 * T ? 2 : 1;
+  const bytes = (G: number) => 4 * G * (parts * T * (K + 1) + 2 * N + 8 * T * S) + 16 * T;
+  let G = Math.max(1, Math.min(threads / (T * S), nextPower(D)));
   while (G > 1 && bytes(G) > gpu.workgroupBytes) G /= 2;
   if (bytes(G) > gpu.workgroupBytes) {
     throw new UserError(
@@ -187,7 +199,7 @@ function shapeOf({ params, gpu }: ScanCall, parts: number): Shape {
       'Use the device `wasm`.',
     );
   }
-  return { K, T, G, N, chunks: Math.ceil(segmentCount / T) };
+  return { K, T, G, S, N, chunks: Math.ceil(segmentCount / T) };
 }
 
 /** Constants of a shader that imports groupScan. */

@@ -41,6 +41,7 @@ const N: u32 = 16;
 const K: u32 = 16;
 const T: u32 = 32;
 const G: u32 = 4;
+const SCANS: u32 = G;
 const Q: u32 = K / 4;
 const PART: u32 = G * T * (K + 1);
 var<workgroup> tile: array<f32, 3 * PART>;
