@@ -1,5 +1,6 @@
 /** Encoders by name. */
 import { UserError } from '../errors.ts';
+import type { Device } from '../kernels/device.ts';
 import type { Encoder } from './encoder.ts';
 import { locate } from './encoders/locate.ts';
 import { publishedStain, type StainPlan, stainId, withStain } from './stain-normalise.ts';
@@ -12,8 +13,8 @@ export interface EncoderOptions {
   readonly weights?: string | null;
   /** Null leaves the number to the encoder. */
   readonly threads?: number | null;
-  /** Where networks compute if it gives a device; asked only when there is a network. */
-  readonly gpu?: () => Promise<GPUDevice | null>;
+  /** The device of the kernels; where it is a GPU, networks compute on it as well. Asked only when there is a network. */
+  readonly device?: () => Promise<Device | null>;
   /** What is done to the colours; null does nothing, unless an id says otherwise. */
   readonly stain?: StainPlan | null;
 }
@@ -42,7 +43,7 @@ export async function openEncoder(name: string, options: EncoderOptions = {}): P
 }
 
 async function openFamily(name: string, options: EncoderOptions): Promise<Encoder | null> {
-  const { weights = null, threads = null, gpu } = options;
+  const { weights = null, threads = null, device } = options;
   if (name === BUILT_IN) {
     if (weights === null) return createStainTexture();
     throw new UserError(
@@ -54,7 +55,7 @@ async function openFamily(name: string, options: EncoderOptions): Promise<Encode
   const found = await locate(name, { weights });
   if (!found) return null;
   const { openOnnxEncoder } = await import('./encoders/onnx-encoder.ts');
-  return await openOnnxEncoder({ ...found, threads, gpu: (await gpu?.()) ?? null });
+  return await openOnnxEncoder({ ...found, threads, device: (await device?.()) ?? null });
 }
 
 function otherColours(name: string, colours: string): UserError {

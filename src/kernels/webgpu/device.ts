@@ -121,6 +121,12 @@ export class WebGpuDevice implements Device {
     return this.#gpu;
   }
 
+  /** The buffer of a storage, for such a library to write; it may be longer. */
+  bufferOf(storage: Storage): GPUBuffer {
+    this.share();
+    return (storage as GpuStorage).buffer.gpu;
+  }
+
   create(length: number): GpuStorage {
     this.#checkOpen();
     return this.#pool.take(length);
