@@ -13,7 +13,7 @@ export interface EncoderOptions {
   readonly weights?: string | null;
   /** Null leaves the number to the encoder. */
   readonly threads?: number | null;
-  /** The device of the kernels; where it is a GPU, networks compute on it as well. Asked only when there is a network. */
+  /** The device of the kernels; where it is a GPU, encoders compute on it as well. */
   readonly device?: () => Promise<Device | null>;
   /** What is done to the colours; null does nothing, unless an id says otherwise. */
   readonly stain?: StainPlan | null;
@@ -45,7 +45,7 @@ export async function openEncoder(name: string, options: EncoderOptions = {}): P
 async function openFamily(name: string, options: EncoderOptions): Promise<Encoder | null> {
   const { weights = null, threads = null, device } = options;
   if (name === BUILT_IN) {
-    if (weights === null) return createStainTexture();
+    if (weights === null) return await openStainTexture((await device?.()) ?? null);
     throw new UserError(
       'unknown-encoder',
       `${BUILT_IN} has no weights.`,
@@ -56,6 +56,13 @@ async function openFamily(name: string, options: EncoderOptions): Promise<Encode
   if (!found) return null;
   const { openOnnxEncoder } = await import('./encoders/onnx-encoder.ts');
   return await openOnnxEncoder({ ...found, threads, device: (await device?.()) ?? null });
+}
+
+/** On a GPU, if that is the device. */
+async function openStainTexture(device: Device | null): Promise<Encoder> {
+  if (device?.kind !== 'webgpu') return createStainTexture();
+  const { stainTextureOn } = await import('./encoders/stain-texture-on-device.ts');
+  return createStainTexture(stainTextureOn(device));
 }
 
 function otherColours(name: string, colours: string): UserError {

@@ -6,6 +6,7 @@ import type { View } from '../../kernels/device.ts';
 import type { WebGpuDevice } from '../../kernels/webgpu/device.ts';
 import type { BatchWorker } from '../batch-worker.ts';
 import type { Encoder, PatchBatch } from '../encoder.ts';
+import { encodeAndRead } from './encode-and-read.ts';
 import { picturesARun, requireFinite } from './network.ts';
 import type { Question } from './onnx-worker.ts';
 import type { PixelData } from './picture-input.ts';
@@ -49,19 +50,14 @@ export async function openOnDevice(
     signal?.throwIfAborted();
   }
 
+  const onDevice = { device, encode: encodeInto };
   return {
     dimension,
-    onDevice: { device, encode: encodeInto },
+    onDevice,
     async encode(batch, signal) {
-      const target = { storage: device.create(batch.count * dimension), offset: 0, length: batch.count * dimension };
-      try {
-        await encodeInto(batch, target, signal);
-        const features = await device.read(target);
-        requireFinite(path, features);
-        return features;
-      } finally {
-        device.release(target.storage);
-      }
+      const features = await encodeAndRead(onDevice, dimension, batch, signal);
+      requireFinite(path, features);
+      return features;
     },
     async close() {
       await session.close();
