@@ -44,43 +44,52 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
   const { modelType, threads } = options;
   const device = await openDevice(options.device, threads === null ? {} : { threads });
   try {
-    const opened = await openModel(path, device, modelType === null ? {} : { type: modelType });
-    const { card } = opened;
-    const { name, type, trained, classes, encoder } = card;
-    const model = { name, hash: modelHash(opened), type, trained, classes, encoder };
-    return {
-      card,
-      model,
-      device,
-      deviceName: device.name,
-      async predict(slide, bag, label, signal) {
-        const { logits, probabilities, attention, attentionRaw } = await predictBag(opened, bag, { signal });
-        const best = probabilities.indexOf(Math.max(...probabilities));
-        const result: PredictionResult = {
-          slideId: slide.id,
-          slideHash: slide.hash,
-          model: { name, hash: model.hash, type, trained },
-          classes,
-          logits: [...logits],
-          probabilities: [...probabilities],
-          prediction: classes[best]!,
-          label,
-          device: device.name,
-        };
-        // Models whose attention differs by class have several raw scores a patch.
-        const raw = attentionRaw?.length === bag.count ? attentionRaw : null;
-        const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
-        return { result, scores, ranked: raw ?? attention };
-      },
-      async close() {
-        opened.parameters.close();
-        await device.close();
-      },
-    };
+    return await openPredictorOn(device, path, modelType);
   } catch (error) {
     await device.close();
     throw error;
   }
+}
+
+/** Closes the device when it is closed. @throws UserError as `openModel` */
+export async function openPredictorOn(
+  device: Device,
+  path: string,
+  modelType: BlockType | null = null,
+): Promise<Predictor> {
+  const opened = await openModel(path, device, modelType === null ? {} : { type: modelType });
+  const { card } = opened;
+  const { name, type, trained, classes, encoder } = card;
+  const model = { name, hash: modelHash(opened), type, trained, classes, encoder };
+  return {
+    card,
+    model,
+    device,
+    deviceName: device.name,
+    async predict(slide, bag, label, signal) {
+      const { logits, probabilities, attention, attentionRaw } = await predictBag(opened, bag, { signal });
+      const best = probabilities.indexOf(Math.max(...probabilities));
+      const result: PredictionResult = {
+        slideId: slide.id,
+        slideHash: slide.hash,
+        model: { name, hash: model.hash, type, trained },
+        classes,
+        logits: [...logits],
+        probabilities: [...probabilities],
+        prediction: classes[best]!,
+        label,
+        device: device.name,
+      };
+      // Models whose attention differs by class have several raw scores a patch.
+      const raw = attentionRaw?.length === bag.count ? attentionRaw : null;
+      const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
+      return { result, scores, ranked: raw ?? attention };
+    },
+    async close() {
+      opened.parameters.close();
+      await device.close();
+    },
+  };
 }
 
 /** The weights and what the card says about how to use them: K and flip, for two, are not in the weights. */

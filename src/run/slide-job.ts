@@ -19,7 +19,8 @@ import { hashSlide } from '../tiling/slide-hash.ts';
 import { encodeJpeg } from '../tiling/thumbnail.ts';
 import type { Mpp } from '../units.ts';
 import { VERSION } from '../version.ts';
-import { type FinishedBag, heldBag, keptBag } from './bag-sink.ts';
+import { type BagSink, type FinishedBag, heldBag, keptBag } from './bag-sink.ts';
+import { deviceBag, encodingOn } from './device-bag.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
 import { patchTable } from './patch-table.ts';
@@ -203,25 +204,27 @@ async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob
   const { stages, signal } = control;
   const sieve = new PatchSieve(options.tiling, survey.inkBlock);
   const bag = await stages.run('extract', async () => {
-    const open = options.keepBags || !line.predictor ? keptBag : heldBag;
-    const sink = await open(join(work, 'bag.arrow'), bagMeta(job, encoder), {
-      dimension: encoder.dimension,
-      dtype: options.dtype,
-    });
+    const path = join(work, 'bag.arrow');
+    const meta = bagMeta(job, encoder);
+    const keepFeatures = options.keepBags || !line.predictor;
+    const sinkOptions = { encoder, dtype: options.dtype, most: grid.count, keepFeatures };
+    const encoding = encodingOn(line.predictor?.device ?? null, sinkOptions);
+    if (encoding) return await fill(await deviceBag(path, meta, encoding, sinkOptions));
+    return await fill(await (keepFeatures ? keptBag : heldBag)(path, meta, sinkOptions));
+  });
+
+  return { ...job, survey: { ...survey, grid: excludeFromGrid(grid, sieve.excluded) }, bag };
+
+  async function fill<Rows>(sink: BagSink<Rows>): Promise<FinishedBag> {
     try {
       const onProgress = (done: number) => control.onProgress(done, grid.count);
-      await extractBag(grid, batches, encoder, sink, {
-        sieve,
-        recolouring: stain?.recolouring ?? null,
-        signal,
-        onProgress,
-      });
+      const recolouring = stain?.recolouring ?? null;
+      await extractBag(grid, batches, sink, { sieve, recolouring, signal, onProgress });
       return await sink.finish();
     } finally {
       await sink.abort();
     }
-  });
-  return { ...job, survey: { ...survey, grid: excludeFromGrid(grid, sieve.excluded) }, bag };
+  }
 }
 
 /** @throws UserError `unreadable-slide` if it has patches and holes took all of them. */

@@ -56,7 +56,7 @@ export class WebGpuDevice implements Device {
   readonly capabilities: Capabilities;
 
   readonly #gpu: GPUDevice;
-  readonly #sources: Readonly<Record<string, string>>;
+  readonly #sources: Record<string, string>;
   readonly #pool: BufferPool;
   readonly #shaders = new Map<string, Shader>();
   readonly #pipelines = new Map<string, Pipeline>();
@@ -127,6 +127,17 @@ export class WebGpuDevice implements Device {
     return this.#gpu;
   }
 
+  /** The buffer of a storage, for such a library to write; it may be longer. */
+  bufferOf(storage: Storage): GPUBuffer {
+    this.share();
+    return (storage as GpuStorage).buffer.gpu;
+  }
+
+  /** Shaders beside those of the kernels, by name, for `dispatch`. */
+  addShaders(sources: Readonly<Record<string, string>>): void {
+    Object.assign(this.#sources, sources);
+  }
+
   create(length: number): GpuStorage {
     this.#checkOpen();
     return this.#pool.take(length);
@@ -166,7 +177,7 @@ export class WebGpuDevice implements Device {
         return { storage, offset: 0, length };
       },
     };
-    for (const pass of passes[kernel](call as never)) this.#dispatch(pass);
+    for (const pass of passes[kernel](call as never)) this.dispatch(pass);
     for (const storage of scratch) this.#pool.give(storage);
   }
 
@@ -218,7 +229,9 @@ export class WebGpuDevice implements Device {
     this.#kept.length = 0;
   }
 
-  #dispatch({ shader: name, views, params, constants = {}, groups }: Pass): void {
+  /** Queues one pass of one shader, as `run` does for each of its kernels. */
+  dispatch({ shader: name, views, params, constants = {}, groups }: Pass): void {
+    this.#checkOpen();
     if (groups.some((n) => n === 0)) return;
     const shader = this.#shader(name);
     const bindings = new Map<string, Binding>();

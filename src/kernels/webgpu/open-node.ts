@@ -66,9 +66,8 @@ async function hasVulkanLoader(): Promise<boolean> {
   }
 }
 
-/** All WGSL files by name without extension. */
-export function readShaders(): Record<string, string> {
-  const folder = new URL('./wgsl/', import.meta.url);
+/** All WGSL files of a folder by name without extension; the kernels' unless said otherwise. */
+export function readShaders(folder = new URL('./wgsl/', import.meta.url)): Record<string, string> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl'));
   return Object.fromEntries(files.map((file) => [file.slice(0, -5), readFileSync(new URL(file, folder), 'utf8')]));
 }
