@@ -46,8 +46,8 @@ export interface MemoryNeeds {
 /** Node with the program in it, and a thread with its own copy. */
 const PROCESS_BYTES = 150e6;
 const THREAD_BYTES = 60e6;
-/** A bag while it is read: the file, its numbers, the same standardised or thinned. */
-const COPIES = 3;
+/** A bag while it is read: the file and its numbers, or these and the same thinned. */
+const COPIES = 2;
 const MOST_CACHE_BYTES = 2 * 2 ** 30;
 /** Of what is there, that is planned with. */
 const SHARE = 0.9;

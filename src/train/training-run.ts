@@ -151,7 +151,7 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
       split: part,
       stratum: stratumOf(targets, i),
     })),
-    { ...split, validationShare: recipe.validationShare, seed },
+    { ...split, validationShare: recipe.validationShare, seed, strata: strataOf(targets) },
   );
   const files = await findBags(bags, targets.rows);
   const facts = await requireTrainable(targets.rows, files, options.signal);
@@ -187,19 +187,26 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
   return { recipe, targets, folds: splits.folds, files, facts, memory, key, warnings };
 }
 
+/** Names of what `stratumOf` numbers. */
+function strataOf({ task, classes }: Targets): readonly string[] {
+  if (task === 'classification') return classes;
+  return classes.flatMap((bin) => [`${bin}, event`, `${bin}, censored`]);
+}
+
 function stratumOf({ task, targets }: Targets, row: number): number {
   const { label, censored } = targets[row]!;
   return task === 'survival' ? 2 * label + censored : label;
 }
 
 function requireOnce(source: string, { rows }: Targets): void {
-  const seen = new Map(rows.map((row) => [row.id, row]));
-  const twice = rows.filter((row) => seen.get(row.id) !== row);
+  const linesOf = new Map<string, number[]>();
+  for (const { id, line } of rows) linesOf.set(id, [...(linesOf.get(id) ?? []), line]);
+  const twice = [...linesOf].filter(([, lines]) => lines.length > 1);
   if (twice.length === 0) return;
   throw new UserError(
     'bad-cohort',
-    `${source}: slides are there twice: ${listed(twice.map(({ line, id }) => `line ${line} (${id})`))}.`,
-    'Keep one row a slide.',
+    `${source}: slides are there twice: ${listed(twice.map(([id, lines]) => `${id} (lines ${lines.join(', ')})`))}.`,
+    'Keep one row a slide; bags are found by the name of its file, without its folder.',
   );
 }
 

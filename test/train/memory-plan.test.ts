@@ -24,7 +24,7 @@ describe('the memory of a training', () => {
   /** What a plan says beyond the program, the thread, the copies of the longest bag and the cache. */
   const onDevice = async (count: number, model: string) => {
     const { bytes, cacheBytes } = await planMemory(needs([count], { folds: 1, recipe: recipe({ model }) }));
-    return bytes - cacheBytes - 210e6 - 3 * 4 * DIMENSION * count;
+    return bytes - cacheBytes - 210e6 - 2 * 4 * DIMENSION * count;
   };
 
   it.each([
