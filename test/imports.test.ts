@@ -18,6 +18,7 @@ const SHARED = [
   // Orders of the cells of a grid: the grid lists its patches in one, models scan in another.
   'src/row-order.ts',
   'src/built.ts',
+  'src/built-worker.ts',
   'src/version.ts',
   'src/csv.ts',
   'src/viridis.ts',

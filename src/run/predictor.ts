@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Scores } from '../features/store.ts';
 import type { Device } from '../kernels/device.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
+import { type ExplanationKind, type Explanations, explainBag, kindsOf } from '../mil/explain.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { openModel } from '../mil/model-folder.ts';
@@ -28,6 +29,10 @@ export interface Predictor {
     label: string | null,
     signal: AbortSignal,
   ): Promise<Prediction>;
+  /** What `explain` gives; empty when explanations were not asked for. */
+  readonly explains: readonly ExplanationKind[];
+  /** Score columns of the bag, which is read whole. @throws UserError `out-of-memory` */
+  explain(bag: ReadableBag): Promise<Explanations>;
   close(): Promise<void>;
 }
 
@@ -37,14 +42,16 @@ export interface PredictorOptions {
   readonly device: DeviceChoice;
   /** Of the wasm device; null takes the cores. */
   readonly threads: number | null;
+  /** Whether slides are explained as well, in all ways that the model has. */
+  readonly explain?: boolean;
 }
 
 /** @throws UserError as `openModel`; `no-gpu`. */
 export async function openPredictor(path: string, options: PredictorOptions): Promise<Predictor> {
-  const { modelType, threads } = options;
+  const { modelType, threads, explain } = options;
   const device = await openDevice(options.device, threads === null ? {} : { threads });
   try {
-    return await openPredictorOn(device, path, modelType);
+    return await openPredictorOn(device, path, { modelType, explain });
   } catch (error) {
     await device.close();
     throw error;
@@ -55,7 +62,7 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
 export async function openPredictorOn(
   device: Device,
   path: string,
-  modelType: BlockType | null = null,
+  { modelType = null, explain = false }: Partial<Pick<PredictorOptions, 'modelType' | 'explain'>> = {},
 ): Promise<Predictor> {
   const opened = await openModel(path, device, modelType === null ? {} : { type: modelType });
   const { card } = opened;
@@ -84,6 +91,11 @@ export async function openPredictorOn(
       const raw = attentionRaw?.length === bag.count ? attentionRaw : null;
       const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
       return { result, scores, ranked: raw ?? attention };
+    },
+    explains: explain ? kindsOf(opened.model) : [],
+    async explain(bag) {
+      const features = await bag.read(0, bag.count);
+      return await explainBag(opened, { ...bag, coords: bag.coords ?? null, features });
     },
     async close() {
       opened.parameters.close();

@@ -5,7 +5,8 @@ import { UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { fitSlideStain, type SlideStain } from '../features/stain-normalise.ts';
-import type { FeatureType } from '../features/store.ts';
+import type { FeatureType, Scores } from '../features/store.ts';
+import type { ReadableBag } from '../mil/predict.ts';
 import type { PredictionResult } from '../mil/result.ts';
 import { toGeoJson } from '../tiling/geojson.ts';
 import { countExcluded, excludeFromGrid, type PatchGrid } from '../tiling/grid.ts';
@@ -26,6 +27,7 @@ import { drawHeatmap, encodePng } from './heatmap.ts';
 import { patchTable } from './patch-table.ts';
 import type { Predictor } from './predictor.ts';
 import { drawPreview } from './preview.ts';
+import { failureOf } from './slide-failure.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
 import type { Stages } from './stages.ts';
@@ -128,9 +130,10 @@ export async function runSlide(
     });
     return await stations.finish.run(async () => {
       signal.throwIfAborted();
-      const record = await slideRecord(extracted);
       const { bag } = extracted;
-      const prediction = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
+      const predicted = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
+      const prediction = predicted?.result ?? null;
+      const record = await slideRecord(extracted, predicted?.warning ?? null);
       await stages.run('write', async () => {
         await writeRecords(extracted, record, prediction);
         await rm(folder, { recursive: true, force: true });
@@ -235,15 +238,21 @@ function requireReadable({ input, slide, survey }: Job, left: PatchGrid): void {
   throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
 }
 
-async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promise<PredictionResult> {
+/** @returns the prediction, and why there are no explanations of it if there are none although they were asked for. */
+async function predict(
+  job: Job,
+  bag: FinishedBag,
+  predictor: Predictor,
+): Promise<{ result: PredictionResult; warning: string | null }> {
   const { input, hash, survey, work, control } = job;
   const { stages, signal } = control;
-  const { result, ranked } = await stages.run('aggregate', async () => {
-    const placed = { ...bag, coords: survey.grid.coords };
-    const prediction = await predictor.predict({ id: input.id, hash }, placed, input.label, signal);
-    if (prediction.scores) await bag.addScores(prediction.scores);
-    return prediction;
-  });
+  const placed = { ...bag, coords: survey.grid.coords };
+  const { result, scores, ranked } = await stages.run('aggregate', () =>
+    predictor.predict({ id: input.id, hash }, placed, input.label, signal),
+  );
+  const { columns, warning } = await explain(placed, predictor, control);
+  const added = { ...scores, ...columns };
+  if (Object.keys(added).length > 0) await stages.run('write', () => bag.addScores(added));
   if (ranked) {
     await stages.run('heatmap', async () => {
       const { thumbnail, tissue, grid } = survey;
@@ -251,7 +260,24 @@ async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promis
       await writeWhole(join(work, 'heatmap.png'), await encodePng(heatmap));
     });
   }
-  return result;
+  return { result, warning };
+}
+
+/** A prediction does not fail for want of its explanation, which takes more memory than it. */
+async function explain(
+  bag: ReadableBag,
+  predictor: Predictor,
+  { stages, signal }: SlideControl,
+): Promise<{ columns: Scores; warning: string | null }> {
+  signal.throwIfAborted();
+  if (predictor.explains.length === 0) return { columns: {}, warning: null };
+  try {
+    return { columns: await stages.run('explain', () => predictor.explain(bag)), warning: null };
+  } catch (error) {
+    const { code, message, hint } = failureOf(error);
+    if (code === 'fault') throw error;
+    return { columns: {}, warning: `The prediction is not explained. ${message} ${hint}` };
+  }
 }
 
 /** What is small, at the end; `slide.json` last. */
@@ -290,7 +316,7 @@ function bagMeta({ input, slide, hash, survey }: Job, encoder: Encoder): BagMeta
   };
 }
 
-async function slideRecord(job: Job): Promise<SlideRecord> {
+async function slideRecord(job: Job, warning: string | null): Promise<SlideRecord> {
   const { input, slide, hash, survey, options } = job;
   const { tissue, grid } = survey;
   // A pixel of level 0 is a level-0 pixel.
@@ -317,7 +343,7 @@ async function slideRecord(job: Job): Promise<SlideRecord> {
     leftOut: countExcluded(grid),
     unreadableTiles: slide.unreadable.length,
     holes: holesOf(slide),
-    warnings: warnings(job),
+    warnings: [...warnings(job), ...(warning ? [warning] : [])],
     madeFrom: { configuration: options.configuration, file: await stampOf(input.source) },
   };
 }
