@@ -32,7 +32,8 @@ export interface Problem {
 
 /** How one gets in, and as whom one is. */
 export interface SessionView {
-  readonly mode: 'open' | 'token' | 'accounts';
+  /** `bundle` is no server but the files that `lamina export` wrote. */
+  readonly mode: 'open' | 'token' | 'accounts' | 'bundle';
   readonly user: { readonly name: string; readonly role: 'reader' | 'admin' } | null;
 }
 
@@ -111,6 +112,11 @@ export interface Picture {
   readonly levels: readonly ViewLevel[];
   /** Changes with the slide's content; part of the tiles' addresses, so that a browser never shows stale tiles. */
   readonly version: string;
+  /**
+   * When the tiles are files of Deep Zoom, as in a bundle: the number of the first of `levels` in Deep Zoom's count, which is
+   * from the smallest.
+   */
+  readonly deepZoomTop?: number;
 }
 
 export interface SlideFacts {
@@ -268,8 +274,16 @@ export function slideUrl(id: string, resource = ''): string {
   return `api/slides/${encodeURIComponent(id)}${resource && `/${resource}`}`;
 }
 
-export function tileUrl(id: string, version: string, level: number, column: number, row: number): string {
-  return `${slideUrl(id, `tiles/${level}/${column}_${row}.jpg`)}?v=${version}`;
+export function tileUrl(id: string, picture: Picture, level: number, column: number, row: number): string {
+  const { version, deepZoomTop } = picture;
+  const place = deepZoomTop === undefined ? `tiles/${level}` : `deep-zoom_files/${deepZoomTop - level}`;
+  return `${slideUrl(id, `${place}/${column}_${row}.${deepZoomTop === undefined ? 'jpg' : 'jpeg'}`)}?v=${version}`;
+}
+
+/** Where a bundle keeps a score column: classes, whose names are in it, may have any letters, file names may not. */
+export function scoresFile(column: string): string {
+  const plain = encodeURIComponent(column).replaceAll('~', '%7E').replaceAll('*', '%2A').replaceAll('%', '~');
+  return `scores/${plain}.bin`;
 }
 
 /** Scores of n patches: where each lies and its value, NaN when it has none. */

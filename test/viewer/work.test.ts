@@ -9,6 +9,7 @@ import { openSlide } from '../../src/tiling/open-slide.ts';
 import type { ReviewSummary } from '../../src/viewer/api.ts';
 import { Database } from '../../src/viewer/database.ts';
 import { type Started, start } from '../cli/spawn.ts';
+import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
 import { NEEDLE_SIDE, type NeedleRun, writeNeedleRun } from './needle-run.ts';
 import { atRest, pixelsOf, turnedPlacement } from './screen.ts';
@@ -367,7 +368,6 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
   });
 
   it('axe-core finds nothing serious, in light and dark, at 1280 x 800 and on a 4K screen', async () => {
-    const axe = await readFile('node_modules/axe-core/axe.min.js', 'utf8');
     for (const [colorScheme, viewport] of [
       ['light', { width: 1280, height: 800 }],
       ['dark', { width: 1280, height: 800 }],
@@ -385,26 +385,10 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
       for (const dialog of dialogs) {
         if (dialog === 'help') await looked.click('#help-button');
         if (dialog === 'review-dialog') await looked.click('#review-button');
-        await looked.addScriptTag({ content: axe });
-        const found = await looked.evaluate(async () => {
-          const run = (globalThis as unknown as { axe: { run(): Promise<{ violations: AxeViolation[] }> } }).axe.run;
-          return (await run()).violations.map(({ id, impact, nodes }) => ({
-            id,
-            impact,
-            at: nodes.map(({ target }) => target.join(' ')),
-          }));
-        });
-        const serious = found.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-        expect([colorScheme, dialog, serious]).toEqual([colorScheme, dialog, []]);
+        expect([colorScheme, dialog, await seriousFindings(looked)]).toEqual([colorScheme, dialog, []]);
         await looked.keyboard.press('Escape');
       }
       await context.close();
     }
   });
 });
-
-interface AxeViolation {
-  readonly id: string;
-  readonly impact: string;
-  readonly nodes: readonly { readonly target: readonly string[] }[];
-}

@@ -1,6 +1,7 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
 import type { SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
+import { isBundle } from './bundle.ts';
 import { Drawing, type Point, type Tool } from './drawing.ts';
 import { byId } from './element.ts';
 import { count, figure, percent } from './figures.ts';
@@ -108,7 +109,7 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   controls.offer(slide);
   controls.settings = readPermalink(location.hash).settings;
   heatmap.show(null);
-  gallery.show(slide.id, null, 0, false);
+  gallery.show(slide.id, null, 0, null);
   holes.show(slide.facts?.holes ?? []);
   outline.show(null);
   whatIf.show(slide);
@@ -130,7 +131,7 @@ async function showScores(signal: AbortSignal): Promise<void> {
   const side = shown.facts.patchLevel0Px;
   const scores = await getScores(shown.id, controls.chosenColumn, signal);
   heatmap.show(scores, side);
-  gallery.show(shown.id, scores, side, shown.picture !== null);
+  gallery.show(shown.id, scores, side, shown.picture);
   controls.showLegend();
   remember();
 }
@@ -174,7 +175,7 @@ function remember(): void {
 }
 
 function chooseTool(tool: Tool | null): void {
-  if (tool !== null && !shown?.picture) return;
+  if (tool !== null && (!shown?.picture || (tool === 'lasso' && isBundle))) return;
   drawing.choose(drawing.current === tool ? null : tool);
 }
 
@@ -253,7 +254,7 @@ function applyTheme(): void {
 const zoomIn = () => stage.zoomBy(1.6);
 const zoomOut = () => stage.zoomBy(1 / 1.6);
 const home = () => stage.home();
-const openReviews = () => void desk.open().catch(complain);
+const openReviews = () => isBundle || void desk.open().catch(complain);
 
 applyTheme();
 byId('zoom-in').addEventListener('click', zoomIn);
