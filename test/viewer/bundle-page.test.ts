@@ -1,9 +1,10 @@
 /** `lamina export` as a reader of a paper sees it: from a plain file server, under a path of its own, without Lamina. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FeatureCollection } from 'geojson';
+import type { FeatureCollection, Polygon } from 'geojson';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSlide } from '../../src/tiling/open-slide.ts';
 import { writeBundle } from '../../src/viewer/bundle.ts';
 import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
@@ -18,7 +19,7 @@ const reason = chromium ? '' : ' (skipped: no Chromium on this machine, and @spa
 const LOWEST = [68, 1, 84];
 const HIGHEST = [253, 231, 37];
 
-describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 120_000 }, () => {
+describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 240_000 }, () => {
   let run: NeedleRun;
   let server: StaticServer;
   let browser: Browser;
@@ -36,7 +37,7 @@ describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 120_000 }
     browser = await openBrowser(chromium!, [`--host-resolver-rules=MAP lab.example 127.0.0.1`]);
     await mkdir(ARTIFACTS, { recursive: true });
     page = await open('light');
-  }, 120_000);
+  }, 240_000);
   afterAll(async () => {
     await browser?.close();
     await server?.close();
@@ -48,6 +49,7 @@ describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 120_000 }
   async function open(colorScheme: 'light' | 'dark', hash = ''): Promise<Page> {
     const viewport = { width: 1280, height: 800 };
     const context = await browser.newContext({ viewport, colorScheme, acceptDownloads: true });
+    context.setDefaultTimeout(100_000);
     const opened = await context.newPage();
     opened.on('pageerror', (error) => troubles.push(String(error)));
     opened.on('console', (message) => message.type() === 'error' && troubles.push(message.text()));
@@ -112,7 +114,6 @@ describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 120_000 }
       }),
     );
     const [first] = run.patches.filter(({ inNest }) => inNest);
-    const { openSlide } = await import('../../src/tiling/open-slide.ts');
     const slide = await openSlide(run.slide.source);
     const { data: truth } = await slide.readRegion(first!.x, first!.y, 0, NEEDLE_SIDE, NEEDLE_SIDE);
     await slide.close();
@@ -148,8 +149,8 @@ describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 120_000 }
     expect(exported.features).toHaveLength(1);
     const [feature] = exported.features;
     expect(feature!.properties).toMatchObject({ objectType: 'annotation', classification: { name: 'Tumor' } });
-    const [ring] = (feature!.geometry as { coordinates: [number, number][][] }).coordinates;
-    const xs = ring!.map(([x]) => x);
+    const [ring] = (feature!.geometry as Polygon).coordinates;
+    const xs = ring!.map(([x]) => x!);
     expect([Math.min(...xs), Math.max(...xs)].map((x) => Math.round(x / 50) * 50)).toEqual([1200, 1600]);
 
     await page.locator('#annotation-list button').click();

@@ -55,7 +55,12 @@ export class AnnotationLayer {
     this.viewer = viewer;
     this.author = author;
     this.complain = complain;
-    this.canvas = new SlideCanvas(viewer, 'annotations', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'annotations',
+      (context, scale) => this.draw(context, scale),
+      () => this.annotations.size > 0,
+    );
     byId('annotation-classes').replaceChildren(...CLASSES.map(([name]) => new Option(name, name)));
     this.className.addEventListener('change', () => this.rename());
     this.note.addEventListener('change', () => this.rename());

@@ -1,4 +1,5 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
+import './early.ts';
 import type { SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
 import { isBundle } from './bundle.ts';
@@ -68,6 +69,8 @@ let runWarnings: readonly string[] = [];
 let shown: SlideView | null = null;
 /** Ends what is being loaded for the slide before. */
 let loading = new AbortController();
+/** Until the picture is as sharp as the screen. */
+let settled = Promise.resolve();
 /** Tiles of the shown slide that did not come. */
 let lostTiles = 0;
 
@@ -116,14 +119,11 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   byId('scale-bar').hidden = true;
   byId('view').classList.toggle('empty', slide.picture === null);
   byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
-  stage.show(slide.id, slide.picture, view);
+  settled = stage.show(slide.id, slide.picture, view);
   offerMagnifications(slide);
   showPosition();
-  await Promise.all([
-    showScores(signal),
-    showOutline(signal),
-    annotations.show(slide.picture ? slide.id : null, slide.facts?.mpp ?? null, signal),
-  ]);
+  void annotations.show(null, null, signal);
+  await Promise.all([showScores(signal), settled.then(() => showRest(slide, signal))]);
 }
 
 async function showScores(signal: AbortSignal): Promise<void> {
@@ -131,13 +131,19 @@ async function showScores(signal: AbortSignal): Promise<void> {
   const side = shown.facts.patchLevel0Px;
   const scores = await getScores(shown.id, controls.chosenColumn, signal);
   heatmap.show(scores, side);
-  gallery.show(shown.id, scores, side, shown.picture);
   controls.showLegend();
   remember();
+  await settled;
+  if (!signal.aborted) gallery.show(shown.id, scores, side, shown.picture);
 }
 
-async function showOutline(signal: AbortSignal): Promise<void> {
-  if (shown?.hasTissue) outline.show(await getTissue(shown.id, signal));
+/** What can wait until the picture is there. */
+async function showRest({ id, picture, facts, hasTissue }: SlideView, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await Promise.all([
+    hasTissue ? getTissue(id, signal).then((tissue) => outline.show(tissue)) : null,
+    annotations.show(picture ? id : null, facts?.mpp ?? null, signal),
+  ]);
 }
 
 /** Scale bar, magnification, and what is under the pointer. */

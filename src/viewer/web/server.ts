@@ -15,15 +15,13 @@ import {
   type SessionView,
   type SlideEntry,
   type SlideView,
-  scoresFile,
   slideUrl,
   type Verdict,
   type VerdictEntry,
 } from '../api.ts';
+import { RUN_URL, SLIDES_URL, scoresUrl, viewUrl } from './addresses.ts';
 import { dropAnnotation, isBundle, keepAnnotation, keptAnnotations } from './bundle.ts';
-
-/** A bundle's files are named after what they answer. */
-const JSON_FILE = isBundle ? '.json' : '';
+import { earlyAnswer } from './early.ts';
 
 export type Annotation = Feature<Geometry, AnnotationProperties>;
 
@@ -43,18 +41,14 @@ export const signIn = (given: { name?: string; password?: string; token?: string
   change<SessionView>('POST', 'api/session', given);
 export const signOut = () => change<SessionView>('DELETE', 'api/session');
 
-export const getRun = () => getJson<RunView>(`api/run${JSON_FILE}`);
-export const getSlides = () => getJson<SlideEntry[]>(`api/slides${JSON_FILE}`);
-export const getSlide = (id: string, signal: AbortSignal) =>
-  getJson<SlideView>(slideUrl(id, isBundle ? 'slide.json' : ''), signal);
+export const getRun = () => getJson<RunView>(RUN_URL);
+export const getSlides = () => getJson<SlideEntry[]>(SLIDES_URL);
+export const getSlide = (id: string, signal: AbortSignal) => getJson<SlideView>(viewUrl(id), signal);
 export const getTissue = (id: string, signal: AbortSignal) =>
   getJson<FeatureCollection>(slideUrl(id, 'tissue.geojson'), signal);
 
 export async function getScores(id: string, column: string, signal: AbortSignal): Promise<Scores> {
-  const url = isBundle
-    ? slideUrl(id, scoresFile(column))
-    : `${slideUrl(id, 'scores')}?column=${encodeURIComponent(column)}`;
-  const response = await get(url, { signal });
+  const response = await get(scoresUrl(id, column), { signal });
   return decodeScores(await response.arrayBuffer());
 }
 
@@ -88,7 +82,8 @@ export const sendVerdict = (review: string, entry: VerdictEntry) =>
 export const getSummary = (review: string) => getJson<ReviewSummary>(`api/reviews/${review}/summary`);
 
 async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
-  const response = await get(url, signal ? { signal } : {});
+  const response = (await earlyAnswer(url)) ?? (await get(url, signal ? { signal } : {}));
+  signal?.throwIfAborted();
   return (await response.json()) as T;
 }
 
