@@ -13,6 +13,7 @@
  *     GET /api/slides/:id/associated/:name                a small picture out of the slide file, JPEG
  *     POST /api/slides/:id/counterfactual                 CounterfactualEntry -> CounterfactualView
  *     GET, POST /api/reviews                              ReviewView[]; POST ReviewSetup makes one
+ *     GET /api/reviews/decided                            ids of slides with a verdict
  *     GET /api/reviews/:review/queue?reader=              QueueView
  *     GET /api/reviews/:review/slides/:id                 SlideView without what the reader may not see
  *     POST /api/reviews/:review/verdicts                  VerdictEntry -> Verdict, which is then on the disk

@@ -2,6 +2,7 @@
 import './early.ts';
 import type { SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
+import { showAssociated } from './associated.ts';
 import { isBundle } from './bundle.ts';
 import { Drawing, type Point, type Tool } from './drawing.ts';
 import { byId } from './element.ts';
@@ -82,8 +83,9 @@ async function start(): Promise<void> {
   byId('run-name').textContent = run.finishedAt ? run.name : `${run.name} (not finished)`;
   document.title = `${run.name} · Lamina`;
   if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
-  slides = new SlideList(entries, choose);
-  const { slide, view } = readPermalink(location.hash);
+  slides = new SlideList(entries, choose, remember);
+  const { slide, view, settings } = readPermalink(location.hash);
+  slides.settings = settings;
   if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
   const asked = entries.find(({ id }) => id === slide);
   await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id, asked ? view : null);
@@ -108,6 +110,7 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   lostTiles = 0;
   drawing.choose(null);
   showPanel(slide);
+  showAssociated(slide);
   banners();
   controls.offer(slide);
   controls.settings = readPermalink(location.hash).settings;
@@ -177,7 +180,7 @@ function offerMagnifications(slide: SlideView): void {
 /** Keeps the address to what is seen, without a new step in the browser's history. */
 function remember(): void {
   if (!shown || desk.active) return;
-  history.replaceState(null, '', toPermalink(shown.id, stage.view, controls.settings));
+  history.replaceState(null, '', toPermalink(shown.id, stage.view, { ...controls.settings, ...slides?.settings }));
 }
 
 function chooseTool(tool: Tool | null): void {
@@ -287,6 +290,7 @@ window.addEventListener('hashchange', () => {
   if (slide !== null && slide !== shown?.id) void choose(slide, view);
   else if (view) stage.goTo(view);
   controls.settings = settings;
+  if (slides) slides.settings = settings;
 });
 document.addEventListener('keydown', (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;

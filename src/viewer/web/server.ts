@@ -72,6 +72,8 @@ export const askCounterfactual = (id: string, entry: CounterfactualEntry, signal
   change<CounterfactualView>('POST', slideUrl(id, 'counterfactual'), entry, signal);
 
 export const getReviews = () => getJson<ReviewView[]>('api/reviews');
+/** Ids of the slides with a verdict: one's own, or anybody's for who may see them. */
+export const getDecided = () => getJson<string[]>('api/reviews/decided');
 export const createReview = (setup: ReviewSetup) => change<ReviewView>('POST', 'api/reviews', setup);
 export const getQueue = (review: string, reader: string) =>
   getJson<QueueView>(`api/reviews/${review}/queue?reader=${encodeURIComponent(reader)}`);
