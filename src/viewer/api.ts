@@ -4,7 +4,7 @@
  *     GET, POST, DELETE /api/session                      SessionView; POST {token} or {name, password} signs in
  *     GET /api/run                                        RunView
  *     GET /api/slides                                     SlideEntry[]
- *     GET /api/slides/:id                                 SlideView
+ *     GET /api/slides/:id                                 SlideView; with ?fresh as the run is now, not as the list was
  *     GET /api/slides/:id/tiles/:level/:column_:row.jpg   one tile of the picture, JPEG
  *     GET /api/slides/:id/scores?column=attention         scores, binary (see `decodeScores`)
  *     GET /api/slides/:id/tissue.geojson                  tissue outline, level-0 px

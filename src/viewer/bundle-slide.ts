@@ -62,10 +62,13 @@ export async function writeSlide(
         const associated = await writeAssociated(open, found.associated, at, files);
         const { levels } = open.halving;
         const picture = deepZoomPicture(pictureOf(slide, levels), finest);
-        view = { ...view, picture, associated, facts: view.facts && withHoles(view.facts, written.holes) };
+        const holes = written.holes.length;
         tiles = written.tiles;
         mpp = slide.mpp && slide.mpp * levels[finest]!.scaleX;
-        if (written.holes.length > 0) problems.push(`${written.holes.length} tiles cannot be read and are hatched.`);
+        if (holes > 0)
+          problems.push(`${holes === 1 ? 'One tile' : `${holes} tiles`} cannot be read and will be hatched.`);
+        const facts = view.facts && withHoles(view.facts, written.holes);
+        view = { ...view, picture, associated, facts, warnings: [...view.warnings, ...shallow(slide.mpp, mpp)] };
       });
     } catch (error) {
       if (options.signal.aborted || isAboutWriting(error)) throw error;
@@ -134,6 +137,13 @@ function deepZoomPicture(picture: Picture, finest: number): Picture {
   const worthIt = ({ width, height, tileWidth }: ViewLevel) => Math.max(width, height) > tileWidth / 2;
   const shown = levels.slice(finest).filter((level, i) => i === 0 || worthIt(level));
   return { ...picture, levels: shown, deepZoomTop: levels.length - 1 - finest };
+}
+
+/** What a reader of the copy has to know of its depth. */
+function shallow(full: number | null, finest: number | null): string[] {
+  if (full === null || finest === null || finest === full) return [];
+  const [copy, slide] = [finest, full].map((mpp) => `${Number(mpp.toPrecision(3))} µm`);
+  return [`This copy shows the slide down to ${copy} a pixel; the slide itself has ${slide}.`];
 }
 
 function withHoles(facts: NonNullable<SlideView['facts']>, holes: WrittenTiles['holes']) {

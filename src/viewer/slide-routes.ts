@@ -65,6 +65,7 @@ export function addSlideRoutes(
     );
   });
   app.get('/api/slides/:id', async (c) => {
+    if (c.req.query('fresh') !== undefined) await run.refresh();
     const record = find(c.req.param('id'));
     if (!record) return unknownSlide(c);
     const hidden = (await blindnessOf(c))(record.id) ?? OPEN;

@@ -9,7 +9,7 @@ import { writeBundle } from '../../src/viewer/bundle.ts';
 import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
 import { NEEDLE_SIDE, type NeedleRun, writeNeedleRun } from './needle-run.ts';
-import { atRest, pixelsOf, turnedPlacement } from './screen.ts';
+import { atRest, keepForDocs, pixelsOf, turnedPlacement } from './screen.ts';
 import { type StaticServer, serveFiles } from './static-server.ts';
 
 const ARTIFACTS = 'test-artifacts/viewer';
@@ -68,7 +68,7 @@ describe.skipIf(!chromium)(`a bundle in Chromium${reason}`, { timeout: 240_000 }
     expect(await page.locator('.only-bundle:visible').first().textContent()).toContain('A copy to read');
     const img = page.locator('.slide[title="needle"] img');
     expect(await img.evaluate((one) => (one as HTMLImageElement).naturalWidth)).toBeGreaterThan(100);
-    await page.screenshot({ path: join(ARTIFACTS, 'bundle-light.png') });
+    await keepForDocs(await page.screenshot({ path: join(ARTIFACTS, 'bundle-light.png') }), 'bundle');
   });
 
   it('lays the heatmap on the true nests at every zoom', async () => {

@@ -165,7 +165,8 @@ describe('the tiles', () => {
     const shallow = join(folder, 'shallow');
     const { slides } = await write(shallow, { slides: ['known'], finestMpp: 1 });
     expect(slides[0]!.mpp).toBe(1);
-    const { picture, facts } = await view('known', shallow);
+    const { picture, facts, warnings } = await view('known', shallow);
+    expect(warnings.at(-1)).toContain('down to 1 µm a pixel; the slide itself has 0.5 µm');
     expect(picture).toMatchObject({ width: 3001, height: 2303 });
     expect(picture!.levels[0]).toMatchObject({ scaleX: 2, width: 1501, height: 1152 });
     expect(facts!.mpp).toBe(0.5);
@@ -183,7 +184,7 @@ describe('the tiles', () => {
     await asMoved(path, 1200, 900, async () => {
       const to = join(folder, 'holes');
       const { slides } = await write(to, { slides: ['moved'] });
-      expect(slides[0]!.problems).toEqual(['1 tiles cannot be read and are hatched.']);
+      expect(slides[0]!.problems).toEqual(['One tile cannot be read and will be hatched.']);
       const { facts, picture } = await view('moved', to);
       expect(facts!.holes).toEqual([{ x: 0, y: 0, width: 256, height: 256 }]);
       const blank = await sharp(await readFile(join(to, pathOf(tileUrl('moved', picture!, 0, 0, 0))))).stats();

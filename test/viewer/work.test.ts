@@ -2,7 +2,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readGeoJson } from '../../src/tiling/geojson.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
@@ -12,7 +11,7 @@ import { type Started, start } from '../cli/spawn.ts';
 import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
 import { NEEDLE_SIDE, type NeedleRun, writeNeedleRun } from './needle-run.ts';
-import { atRest, pixelsOf, turnedPlacement } from './screen.ts';
+import { atRest, keepForDocs, pixelsOf, turnedPlacement } from './screen.ts';
 
 const ARTIFACTS = 'test-artifacts/viewer';
 const chromium = await findChromium();
@@ -60,12 +59,7 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
   /** Kept to be looked at; with LAMINA_PICTURES set also made small for the documentation. */
   const shoot = async (name: string) => {
     const png = await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
-    if (process.env.LAMINA_PICTURES === undefined || !DOCUMENTED.includes(name)) return;
-    await mkdir('docs/images', { recursive: true });
-    await sharp(png)
-      .resize(960)
-      .png({ palette: true, colours: 96 })
-      .toFile(join('docs/images', `${name}.png`));
+    if (DOCUMENTED.includes(name)) await keepForDocs(png, name);
   };
   const setOpacity = (percent: number) => page.locator('#opacity').fill(String(percent));
 
