@@ -1,4 +1,6 @@
 /** What a browser shows: its pixels, and where the slide lies on them. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 
@@ -41,6 +43,16 @@ async function said(page: Page, x: number, y: number): Promise<[number, number]>
   const place = /^x (\d+) y (\d+) px$/.exec(text.replaceAll(',', ''));
   if (!place) throw new Error(`The page says "${text}" at ${x}, ${y}.`);
   return [Number(place[1]), Number(place[2])];
+}
+
+/** With LAMINA_PICTURES set, keeps a screenshot small for the documentation. */
+export async function keepForDocs(png: Buffer, name: string): Promise<void> {
+  if (process.env.LAMINA_PICTURES === undefined) return;
+  await mkdir('docs/images', { recursive: true });
+  await sharp(png)
+    .resize(960)
+    .png({ palette: true, colours: 96 })
+    .toFile(join('docs/images', `${name}.png`));
 }
 
 export interface Pixels {

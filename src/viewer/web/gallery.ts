@@ -1,10 +1,10 @@
 /** The patches with the highest, the lowest, or any scores, as small pictures; a click flies there. */
-import { type Scores, slideUrl } from '../api.ts';
+import type { Picture, Scores } from '../api.ts';
 import { byId, element } from './element.ts';
 import { figure } from './figures.ts';
+import { patchPicture } from './patch-picture.ts';
 
 const COUNT = 12;
-const PICTURE_PX = 96;
 
 export type Pick = 'highest' | 'lowest' | 'random';
 
@@ -12,15 +12,15 @@ export class Gallery {
   private readonly list = byId('gallery-list');
   private readonly pick = byId<HTMLSelectElement>('gallery-pick');
   private readonly onChoose: (x: number, y: number, side: number) => void;
-  private shown: { id: string; scores: Scores; side: number; hasPicture: boolean } | null = null;
+  private shown: { id: string; scores: Scores; side: number; picture: Picture | null } | null = null;
 
   constructor(onChoose: (x: number, y: number, side: number) => void) {
     this.onChoose = onChoose;
     this.pick.addEventListener('change', () => this.draw());
   }
 
-  show(id: string, scores: Scores | null, side: number, hasPicture: boolean): void {
-    this.shown = scores && { id, scores, side, hasPicture };
+  show(id: string, scores: Scores | null, side: number, picture: Picture | null): void {
+    this.shown = scores && { id, scores, side, picture };
     byId('gallery').hidden = !scores?.values.length;
     this.draw();
   }
@@ -28,7 +28,7 @@ export class Gallery {
   private draw(): void {
     this.list.replaceChildren();
     if (!this.shown) return;
-    const { id, scores, side, hasPicture } = this.shown;
+    const { id, scores, side, picture } = this.shown;
     const patches = picked(scores.values, this.pick.value as Pick, COUNT);
     this.list.append(
       ...patches.map((patch, i) => {
@@ -37,15 +37,7 @@ export class Gallery {
         const button = element('button', 'patch');
         button.type = 'button';
         button.ariaLabel = `Patch ${i + 1}, score ${score}: go there`;
-        if (hasPicture && x >= 0 && y >= 0) {
-          const picture = element('img', '');
-          const region = `${x},${y},${Math.round(side)},${Math.round(side)}`;
-          const size = Math.min(PICTURE_PX, Math.round(side));
-          picture.src = slideUrl(id, `iiif/${region}/!${size},${size}/0/default.jpg`);
-          picture.alt = '';
-          picture.loading = 'lazy';
-          button.append(picture);
-        }
+        if (picture && x >= 0 && y >= 0) button.append(patchPicture(id, picture, x, y, side));
         button.append(element('span', 'share', score));
         button.addEventListener('click', () => this.onChoose(x, y, side));
         return element('li', '', button);

@@ -57,8 +57,18 @@ export class Heatmap {
   private style: HeatmapStyle = { scale: 'percentile', map: 'viridis', from: 0, to: 1, smooth: false };
 
   constructor(viewer: OpenSeadragon.Viewer) {
-    this.canvas = new SlideCanvas(viewer, 'heatmap', (context) => this.draw(context));
-    this.hover = new SlideCanvas(viewer, 'hover', (context, scale) => this.drawHover(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'heatmap',
+      (context) => this.draw(context),
+      () => this.shown !== null,
+    );
+    this.hover = new SlideCanvas(
+      viewer,
+      'hover',
+      (context, scale) => this.drawHover(context, scale),
+      () => this.hovered >= 0,
+    );
   }
 
   /** Shows scores of patches of side `side` (level-0 px); null shows nothing. */

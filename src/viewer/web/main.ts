@@ -1,6 +1,9 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
+import './early.ts';
 import type { SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
+import { showAssociated } from './associated.ts';
+import { isBundle } from './bundle.ts';
 import { Drawing, type Point, type Tool } from './drawing.ts';
 import { byId } from './element.ts';
 import { count, figure, percent } from './figures.ts';
@@ -67,6 +70,8 @@ let runWarnings: readonly string[] = [];
 let shown: SlideView | null = null;
 /** Ends what is being loaded for the slide before. */
 let loading = new AbortController();
+/** Until the picture is as sharp as the screen. */
+let settled = Promise.resolve();
 /** Tiles of the shown slide that did not come. */
 let lostTiles = 0;
 
@@ -78,8 +83,9 @@ async function start(): Promise<void> {
   byId('run-name').textContent = run.finishedAt ? run.name : `${run.name} (not finished)`;
   document.title = `${run.name} · Lamina`;
   if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
-  slides = new SlideList(entries, choose);
-  const { slide, view } = readPermalink(location.hash);
+  slides = new SlideList(entries, choose, remember);
+  const { slide, view, settings } = readPermalink(location.hash);
+  slides.settings = settings;
   if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
   const asked = entries.find(({ id }) => id === slide);
   await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id, asked ? view : null);
@@ -104,25 +110,23 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   lostTiles = 0;
   drawing.choose(null);
   showPanel(slide);
+  showAssociated(slide);
   banners();
   controls.offer(slide);
   controls.settings = readPermalink(location.hash).settings;
   heatmap.show(null);
-  gallery.show(slide.id, null, 0, false);
+  gallery.show(slide.id, null, 0, null);
   holes.show(slide.facts?.holes ?? []);
   outline.show(null);
   whatIf.show(slide);
   byId('scale-bar').hidden = true;
   byId('view').classList.toggle('empty', slide.picture === null);
   byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
-  stage.show(slide.id, slide.picture, view);
+  settled = stage.show(slide.id, slide.picture, view);
   offerMagnifications(slide);
   showPosition();
-  await Promise.all([
-    showScores(signal),
-    showOutline(signal),
-    annotations.show(slide.picture ? slide.id : null, slide.facts?.mpp ?? null, signal),
-  ]);
+  void annotations.show(null, null, signal);
+  await Promise.all([showScores(signal), settled.then(() => showRest(slide, signal))]);
 }
 
 async function showScores(signal: AbortSignal): Promise<void> {
@@ -130,13 +134,19 @@ async function showScores(signal: AbortSignal): Promise<void> {
   const side = shown.facts.patchLevel0Px;
   const scores = await getScores(shown.id, controls.chosenColumn, signal);
   heatmap.show(scores, side);
-  gallery.show(shown.id, scores, side, shown.picture !== null);
   controls.showLegend();
   remember();
+  await settled;
+  if (!signal.aborted) gallery.show(shown.id, scores, side, shown.picture);
 }
 
-async function showOutline(signal: AbortSignal): Promise<void> {
-  if (shown?.hasTissue) outline.show(await getTissue(shown.id, signal));
+/** What can wait until the picture is there. */
+async function showRest({ id, picture, facts, hasTissue }: SlideView, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await Promise.all([
+    hasTissue ? getTissue(id, signal).then((tissue) => outline.show(tissue)) : null,
+    annotations.show(picture ? id : null, facts?.mpp ?? null, signal),
+  ]);
 }
 
 /** Scale bar, magnification, and what is under the pointer. */
@@ -170,11 +180,11 @@ function offerMagnifications(slide: SlideView): void {
 /** Keeps the address to what is seen, without a new step in the browser's history. */
 function remember(): void {
   if (!shown || desk.active) return;
-  history.replaceState(null, '', toPermalink(shown.id, stage.view, controls.settings));
+  history.replaceState(null, '', toPermalink(shown.id, stage.view, { ...controls.settings, ...slides?.settings }));
 }
 
 function chooseTool(tool: Tool | null): void {
-  if (tool !== null && !shown?.picture) return;
+  if (tool !== null && (!shown?.picture || (tool === 'lasso' && isBundle))) return;
   drawing.choose(drawing.current === tool ? null : tool);
 }
 
@@ -253,7 +263,7 @@ function applyTheme(): void {
 const zoomIn = () => stage.zoomBy(1.6);
 const zoomOut = () => stage.zoomBy(1 / 1.6);
 const home = () => stage.home();
-const openReviews = () => void desk.open().catch(complain);
+const openReviews = () => isBundle || void desk.open().catch(complain);
 
 applyTheme();
 byId('zoom-in').addEventListener('click', zoomIn);
@@ -280,6 +290,7 @@ window.addEventListener('hashchange', () => {
   if (slide !== null && slide !== shown?.id) void choose(slide, view);
   else if (view) stage.goTo(view);
   controls.settings = settings;
+  if (slides) slides.settings = settings;
 });
 document.addEventListener('keydown', (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;
