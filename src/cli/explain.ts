@@ -57,6 +57,9 @@ export function configure(command: Command): void {
     });
 }
 
+/** Difference of two scores of faithfulness that is worth a word. */
+const NOTABLE = 0.1;
+
 function gather(id: string, before: readonly string[]): readonly string[] {
   return [...before, id];
 }
@@ -103,4 +106,9 @@ function print(slides: readonly ExplainedSlide[], faithfulness: Faithfulness | n
       difference: text(baseline.insertion - baseline.deletion),
     },
   ]);
+  const best = columns.reduce((a, b) => (b.score > a.score ? b : a));
+  const attention = columns.find(({ name }) => name === 'attention');
+  if (attention && best.score - attention.score > NOTABLE) {
+    printLine(`Attention says less about these predictions than ${best.name} does: look at that one in the viewer.`);
+  }
 }

@@ -12,7 +12,7 @@ import type { OpenModel } from './model-folder.ts';
 import { cellsFor, predictBag } from './predict.ts';
 
 /**
- * `evidence`: attention x logits of the patch, which add up to those of the bag. `gradient`: gradient x input.
+ * `evidence`: attention x logits of the patch, which add up to those of the bag. `gradient`: gradient x input, and sensitivity.
  * `hidden-attention`: of the scans.
  */
 export const explanationKinds = ['evidence', 'gradient', 'hidden-attention'] as const;
@@ -37,7 +37,7 @@ export function kindsOf(model: BagModel): ExplanationKind[] {
  * Explains the prediction of a bag; of an ensemble, the means over its members, each explaining the prediction of all.
  *
  * Columns: `evidence` (for the prediction, against the mean of the other classes; of a survival model for the risk),
- * `evidence_<class>`, `gradient_x_input` (likewise for the prediction), `hidden_attention`.
+ * `evidence_<class>`, `gradient_x_input` (likewise for the prediction), `sensitivity`, `hidden_attention`.
  *
  * @throws UserError as `predictBag`; `no-explanation` for a kind that the model does not have.
  */
@@ -91,6 +91,7 @@ async function explainByOne(
       tape.backward([[output.logits, tape.constant(direction, [1, direction.length])]]);
       const gradient = await device.read(tape.gradientOf(features)!);
       columns.gradient_x_input = rowSums(gradient, bag.features, count);
+      columns.sensitivity = sensitivities(gradient, bag.features, count);
     }
   } finally {
     tape.close();
@@ -148,6 +149,21 @@ function classified(tape: Tape, { parameters }: BagModel, instances: Tensor): Te
   const name = [...parameters.keys()].find((key) => /^classifiers?(\.0)?\.weight$/.test(key))!;
   const bias = parameters.get(name.replace(/weight$/, 'bias'))!;
   return dense(tape, instances, { weight: parameters.get(name)!, bias });
+}
+
+/**
+ * sum_k |g_tk (x_tk - mean_k)|: how much the prediction hangs on what sets a patch apart from the slide's mean patch. Models that
+ * scan may attend to a neighbour that has heard of a patch; this is of the patch itself.
+ */
+function sensitivities(gradient: Float32Array, features: Float32Array, rows: number): Float32Array {
+  const width = features.length / rows;
+  const mean = new Float64Array(width);
+  for (let i = 0; i < features.length; i++) mean[i % width]! += features[i]! / rows;
+  return Float32Array.from({ length: rows }, (_, row) => {
+    let sum = 0;
+    for (let k = 0, i = row * width; k < width; k++, i++) sum += Math.abs(gradient[i]! * (features[i]! - mean[k]!));
+    return sum;
+  });
 }
 
 function rowSums(a: Float32Array, b: Float32Array, rows: number): Float32Array {

@@ -111,6 +111,32 @@ describe.each(types)('%s', (type) => {
 });
 
 describe('evidence and gradients', () => {
+  it.each(['lbmamba', 'mamba', 'abmil'] as const)(
+    'sensitivity of %s is that of its definition, by differences',
+    async (type) => {
+      const model = open(configOf(type));
+      const { sensitivity } = await explainBag(model, bag, ['gradient']);
+      const direction = directionOf(model.card, (await predictBag(model, bag)).logits);
+      const along = async (place: number, by: number) => {
+        const moved = features.slice();
+        moved[place]! += by;
+        const { logits } = await predictBag(model, bagOf(moved));
+        return direction.reduce((total, d, k) => total + d * logits[k]!, 0);
+      };
+      for (const row of [0, 7, ROWS - 1]) {
+        let wanted = 0;
+        for (let k = 0; k < INPUT; k++) {
+          const column = Array.from({ length: ROWS }, (_, t) => features[t * INPUT + k]!);
+          const apart = column[row]! - column.reduce((a, b) => a + b) / ROWS;
+          const place = row * INPUT + k;
+          wanted += Math.abs((((await along(place, 0.02)) - (await along(place, -0.02))) / 0.04) * apart);
+        }
+        expect(Math.abs(sensitivity![row]! - wanted)).toBeLessThan(0.03 * wanted + 2e-4);
+      }
+      model.parameters.close();
+    },
+  );
+
   it('of survival point to the risk', async () => {
     const card = { task: 'survival' } as const;
     const model = open(mambaConfig({ classes: ['1', '2', '3', '4'] }), card);

@@ -84,19 +84,24 @@ describe('explaining a run', () => {
     const after = await readBag(bagPath('first'));
     expect(after.features).toEqual(before.features);
     expect(Object.keys(after.scores).sort()).toEqual(
-      ['evidence', 'evidence_normal', 'evidence_tumour', 'gradient_x_input', 'hidden_attention'].sort(),
+      ['evidence', 'evidence_normal', 'evidence_tumour', 'gradient_x_input', 'hidden_attention', 'sensitivity'].sort(),
     );
     // One slide was measured, on each column but the evidence of single classes.
     const written = JSON.parse(await readFile(join(run(), 'faithfulness.json'), 'utf8')) as Faithfulness;
     expect(written).toEqual(faithfulness);
     expect(written.slides).toBe(1);
-    expect(written.columns.map(({ name }) => name)).toEqual(['evidence', 'gradient_x_input', 'hidden_attention']);
+    expect(written.columns.map(({ name }) => name)).toEqual([
+      'evidence',
+      'gradient_x_input',
+      'sensitivity',
+      'hidden_attention',
+    ]);
   });
 
   it('takes the kinds and slides that are asked for', async () => {
     const chosen = options({ kinds: ['gradient'], slides: ['second'], measured: 0 });
     expect(await explainRun(run(), chosen)).toMatchObject({
-      slides: [{ id: 'second', columns: ['gradient_x_input'] }],
+      slides: [{ id: 'second', columns: ['gradient_x_input', 'sensitivity'] }],
       faithfulness: null,
     });
     await expect(explainRun(run(), options({ slides: ['nobody'] }))).rejects.toThrow(/no slide nobody/);
