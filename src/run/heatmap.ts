@@ -29,12 +29,16 @@ export function drawHeatmap(thumbnail: Overview, tissue: TissueMask, patches: Pa
 
   const shares = scoreOfPixels(thumbnail, patches);
   const toMask = level0PerPixel / tissue.level0PerPixel;
+  // Neighbours mostly lie in the same patch.
+  let [last, colour] = [Number.NaN, viridis(0)];
   for (let y = 0; y < height; y++) {
     const maskRow = Math.min(tissue.height - 1, Math.floor((y + 0.5) * toMask)) * tissue.width;
     for (let x = 0; x < width; x++) {
       const share = shares[y * width + x]!;
       const onTissue = tissue.data[maskRow + Math.min(tissue.width - 1, Math.floor((x + 0.5) * toMask))] === 1;
-      if (onTissue && !Number.isNaN(share)) tint(data, y * width + x, share);
+      if (!onTissue || Number.isNaN(share)) continue;
+      if (share !== last) [last, colour] = [share, viridis(share)];
+      tint(data, y * width + x, colour, TINT);
     }
   }
   drawScale(data, width, height);
@@ -79,11 +83,11 @@ function scoreOfPixels(
   return sums.map((sum, i) => (counts[i] === 0 ? Number.NaN : sum / counts[i]!));
 }
 
-function tint(data: Uint8Array, pixel: number, share: number, strength = TINT): void {
-  viridis(share).forEach((value, channel) => {
+function tint(data: Uint8Array, pixel: number, colour: readonly number[], strength: number): void {
+  for (let channel = 0; channel < 3; channel++) {
     const at = pixel * 3 + channel;
-    data[at] = Math.round(data[at]! * (1 - strength) + value * strength);
-  });
+    data[at] = Math.round(data[at]! * (1 - strength) + colour[channel]! * strength);
+  }
 }
 
 /** Minus, colours from low to high attention, plus: drawn without letters, so that no font is needed. */
@@ -97,7 +101,7 @@ function drawScale(data: Uint8Array, width: number, top: number): void {
   if (length < bar) return;
   const left = margin + bar + margin;
   for (let y = barTop; y < barTop + bar; y++) {
-    for (let x = 0; x < length; x++) tint(data, y * width + left + x, x / (length - 1), 1);
+    for (let x = 0; x < length; x++) tint(data, y * width + left + x, viridis(x / (length - 1)), 1);
   }
   fill(margin, barTop + bar / 2 - 1, bar, 2);
   fill(left + length + margin, barTop + bar / 2 - 1, bar, 2);

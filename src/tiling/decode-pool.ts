@@ -150,8 +150,7 @@ export class DecodePool {
       const job = thread.jobs.get(id);
       return job ? [{ id, task: job.task }] : [];
     });
-    const handedOver = order.flatMap(({ task }) => (task.kind === 'cut' ? [task.memory] : []));
-    if (order.length > 0) thread.worker.postMessage(order satisfies Order, handedOver);
+    if (order.length > 0) thread.worker.postMessage(order satisfies Order);
   }
 
   #start(): Thread {

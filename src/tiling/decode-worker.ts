@@ -30,7 +30,10 @@ async function fill(order: Order): Promise<void> {
 }
 
 async function perform(task: Task): Promise<ArrayBuffer | null> {
-  if (task.kind === 'cut') return cutPatches(task);
+  if (task.kind === 'cut') {
+    cutPatches(task);
+    return null;
+  }
   const { bytes, encoding, window, into } = task;
   const { width, height, reduce = 1 } = window;
   const target = into ?? new ArrayBuffer(Math.ceil(width / reduce) * Math.ceil(height / reduce) * 3);

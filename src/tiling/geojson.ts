@@ -215,7 +215,7 @@ function traceRings({ width, height, data }: Mask): Ring[] {
   const edges = new Uint8Array(stride * (height + 1));
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      if (!isSet(x, y)) continue;
+      if (data[y * width + x] !== 1) continue;
       const corner = y * stride + x;
       if (!isSet(x, y - 1)) edges[corner]! |= 1;
       if (!isSet(x + 1, y)) edges[corner + 1]! |= 2;
@@ -243,7 +243,8 @@ function followRing(edges: Uint8Array, stride: number, start: number): Ring {
     const here = y * stride + x;
     if (here === start) break;
     const before = direction;
-    direction = [before + 1, before, before + 3].map((turn) => turn % 4).find((turn) => edges[here]! & (1 << turn))!;
+    direction = (before + 1) % 4;
+    while (!(edges[here]! & (1 << direction))) direction = (direction + 3) % 4;
     if (direction !== before) ring.push([x, y]);
   }
   ring.push(ring[0]!);

@@ -19,10 +19,12 @@ export interface PatchHole {
   readonly missing: number;
 }
 
-/** A batch of patches; structurally a `PatchBatch` of the encoders. */
 /** A batch of patches; of bytes, it is structurally a `PatchBatch` of the encoders. */
 export interface PatchStreamBatch<Pixels = Uint8Array> {
-  /** RGB, 8 bits: count x size x size x 3; or normalised floats: count x 3 x size x size. What lies outside the slide is white. */
+  /**
+   * RGB, 8 bits: count x size x size x 3; or normalised floats: count x 3 x size x size. What lies outside the slide is white. In shared
+   * memory, so that it passes between threads without a copy.
+   */
   readonly pixels: Pixels;
   readonly count: number;
   readonly size: number;
@@ -80,12 +82,12 @@ async function* stream(
   grid: PatchGrid,
   normalise: Normalisation | null,
   options: PatchStreamOptions,
-): AsyncGenerator<PatchStreamBatch<ArrayBuffer>, void, void> {
+): AsyncGenerator<PatchStreamBatch<SharedArrayBuffer>, void, void> {
   const { batchSize = 64 } = options;
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
   const cutter = new PatchCutter(slide, grid, normalise, signal, Math.min(batchSize, grid.count));
-  const ahead: Promise<PatchStreamBatch<ArrayBuffer>>[] = [];
+  const ahead: Promise<PatchStreamBatch<SharedArrayBuffer>>[] = [];
   try {
     for (let next = 0; next < grid.count || ahead.length > 0; ) {
       while (next < grid.count && ahead.length <= batchesAhead) {
@@ -114,7 +116,7 @@ type TileContent = PlacedTile | 'empty' | 'bad';
 
 interface Piece {
   /** Memory of a batch, the piece at its front. */
-  readonly pixels: ArrayBuffer;
+  readonly pixels: SharedArrayBuffer;
   readonly count: number;
   readonly holes: readonly PatchHole[];
 }
@@ -130,7 +132,7 @@ class PatchCutter {
   /** Those that are being read or kept. */
   readonly #tiles = new Map<number, Tile>();
   readonly #freeTiles: SharedArrayBuffer[] = [];
-  readonly #freeBatches: ArrayBuffer[] = [];
+  readonly #freeBatches: SharedArrayBuffer[] = [];
   readonly #batchBytes: number;
   readonly #waiting: (() => void)[] = [];
   #tilesHeld = 0;
@@ -150,7 +152,7 @@ class PatchCutter {
   }
 
   /** Cuts a batch as one piece, or as more where its tiles would take too much memory at once. */
-  async readBatch(first: number, count: number): Promise<PatchStreamBatch<ArrayBuffer>> {
+  async readBatch(first: number, count: number): Promise<PatchStreamBatch<SharedArrayBuffer>> {
     const pieces: Promise<Piece>[] = [];
     let begun: number[] = [];
     const cutBegun = () => {
@@ -174,17 +176,18 @@ class PatchCutter {
     return { pixels, count, size: this.#grid.patchPx, first, holes: cut.flatMap(({ holes }) => holes), release };
   }
 
-  #join(pieces: readonly Piece[]): ArrayBuffer {
+  #join(pieces: readonly Piece[]): SharedArrayBuffer {
     const { patchPx } = this.#grid;
     const patchBytes = patchPx ** 2 * 3 * (this.#normalise ? 4 : 1);
-    const whole = new Uint8Array(this.#batchBytes);
+    const joined = new SharedArrayBuffer(this.#batchBytes);
+    const whole = new Uint8Array(joined);
     let at = 0;
     for (const { pixels, count } of pieces) {
       whole.set(new Uint8Array(pixels, 0, count * patchBytes), at);
       at += count * patchBytes;
       this.#freeBatches.push(pixels);
     }
-    return whole.buffer;
+    return joined;
   }
 
   /** Cuts patches when their tiles are there, and lets go of those. */
@@ -196,11 +199,11 @@ class PatchCutter {
         cuts: read.map(({ rectangle, tiles }) => ({ rectangle, tiles })),
         size: this.#grid.patchPx,
         normalise: this.#normalise,
-        memory: this.#freeBatches.pop() ?? new ArrayBuffer(this.#batchBytes),
+        memory: this.#freeBatches.pop() ?? new SharedArrayBuffer(this.#batchBytes),
       };
-      const pixels = await sharedDecodePool().run(() => task, this.#signal);
+      await sharedDecodePool().run(() => task, this.#signal);
       const holes = read.map(({ missing }, i) => ({ patch: patches[i]!, missing }));
-      return { pixels: pixels!, count: patches.length, holes: holes.filter(({ missing }) => missing > 0) };
+      return { pixels: task.memory, count: patches.length, holes: holes.filter(({ missing }) => missing > 0) };
     } finally {
       for (const patch of patches) this.#release(this.#square(patch));
     }

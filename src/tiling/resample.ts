@@ -32,16 +32,15 @@ export interface CutTask {
   readonly size: number;
   /** Null: bytes, RGB after RGB. Else normalised floats, plane after plane. */
   readonly normalise: Normalisation | null;
-  /** Where they go, one patch after the other; it is handed over, and handed back. */
-  readonly memory: ArrayBuffer;
+  /** Where they go, one patch after the other. */
+  readonly memory: SharedArrayBuffer;
 }
 
-export function cutPatches({ cuts, size, normalise, memory }: CutTask): ArrayBuffer {
+export function cutPatches({ cuts, size, normalise, memory }: CutTask): void {
   const bytes = size * size * 3 * (normalise ? 4 : 1);
   cuts.forEach(({ rectangle, tiles }, i) => {
     cutPatch(rectangle, tiles, size, normalise, new Uint8Array(memory, i * bytes, bytes));
   });
-  return memory;
 }
 
 function cutPatch(

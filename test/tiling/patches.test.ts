@@ -23,7 +23,7 @@ async function readAll(slide: Slide, gridOptions: GridOptions, options: PatchStr
     expect(batch.size).toBe(grid.patchPx);
     const bytes = batch.size ** 2 * 3;
     expect(batch.pixels.length).toBe(batch.count * bytes);
-    expect(batch.pixels.buffer).toBeInstanceOf(ArrayBuffer);
+    expect(batch.pixels.buffer, 'passes between threads without a copy').toBeInstanceOf(SharedArrayBuffer);
     for (let i = 0; i < batch.count; i++) pixels.push(batch.pixels.subarray(i * bytes, (i + 1) * bytes));
     holes.push(...batch.holes);
   }
