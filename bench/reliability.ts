@@ -1,7 +1,8 @@
 /**
- * What a batch is worth when processes are killed at random moments: one process, or workers of a queue whose Redis is killed too.
+ * What a batch is worth when processes are killed at random moments: one process, with the built-in encoder or a network in ONNX, or
+ * workers of a queue whose Redis is killed too.
  *
- *     npx tsx bench/reliability.ts [--kills 100] [--slides 20] [--seed 1] [--only batch|queue]
+ *     npx tsx bench/reliability.ts [--kills 100] [--slides 20] [--seed 1] [--only batch|onnx|queue]
  *
  * Runs the built program (`npm run build`) on synthetic slides. After the kills the batch is started once more, and then every
  * slide must be there once, its bag the same bytes as in a run that nobody disturbed, and no temporary file left.
@@ -18,6 +19,7 @@ import { writeSyntheticSlide } from '../datasets/synthetic/slide.ts';
 import { parseTable } from '../src/csv.ts';
 import { createRandom } from '../src/random.ts';
 import { saveRandomModel } from '../test/cli/random-model.ts';
+import { saveSmallEncoder } from './onnx/small-encoder.ts';
 import { hasRedis, startRedis } from './redis-server.ts';
 
 const PROGRAM = resolve('dist/src/cli/lamina.js');
@@ -26,6 +28,8 @@ export interface ReliabilityOptions {
   readonly kills: number;
   readonly slides: number;
   readonly seed: number;
+  /** The built-in one unless said otherwise. */
+  readonly encoder?: 'stain-texture' | 'onnx';
   readonly say?: (what: string) => void;
 }
 
@@ -44,6 +48,8 @@ interface Workplace {
   readonly folder: string;
   readonly slides: string;
   readonly model: string;
+  /** A file of a network; null for the built-in one. */
+  readonly encoder: string | null;
   /** Hash of each bag of an undisturbed run. */
   readonly bags: ReadonlyMap<string, string>;
   /** How long that took. */
@@ -55,9 +61,10 @@ export async function killBatch({
   kills,
   slides,
   seed,
+  encoder = 'stain-texture',
   say = () => {},
 }: ReliabilityOptions): Promise<ReliabilityReport> {
-  const place = await workplace(slides);
+  const place = await workplace(slides, encoder);
   const random = createRandom(seed);
   const faults: string[] = [];
   let [done, batches, interrupted] = [0, 0, 0];
@@ -91,7 +98,7 @@ export interface QueueReliabilityOptions extends ReliabilityOptions {
 /** Kills workers at random, and Redis once in the middle. */
 export async function killWorkers(options: QueueReliabilityOptions): Promise<ReliabilityReport> {
   const { kills, slides, seed, workers, say = () => {} } = options;
-  const place = await workplace(slides);
+  const place = await workplace(slides, 'stain-texture');
   const redisFolder = join(place.folder, 'redis');
   await mkdir(redisFolder);
   const redis = await startRedis(redisFolder);
@@ -141,7 +148,7 @@ export async function killWorkers(options: QueueReliabilityOptions): Promise<Rel
   }
 }
 
-async function workplace(count: number): Promise<Workplace> {
+async function workplace(count: number, kind: 'stain-texture' | 'onnx'): Promise<Workplace> {
   const folder = await mkdtemp(join(tmpdir(), 'lamina-reliability-'));
   const slides = join(folder, 'slides');
   await mkdir(slides);
@@ -154,8 +161,9 @@ async function workplace(count: number): Promise<Workplace> {
     });
   }
   const model = join(folder, 'model');
-  await saveRandomModel(model);
-  const place = { folder, slides, model, bags: new Map(), seconds: 0 };
+  const encoder = kind === 'onnx' ? join(folder, 'small.onnx') : null;
+  await (encoder === null ? saveRandomModel(model) : saveSmallEncoder(encoder, model));
+  const place = { folder, slides, model, encoder, bags: new Map(), seconds: 0 };
   const start = performance.now();
   const undisturbed = join(folder, 'undisturbed');
   const { code, text } = await lamina(runArguments(place, undisturbed)).ended;
@@ -166,8 +174,9 @@ async function workplace(count: number): Promise<Workplace> {
   return { ...place, seconds, bags: new Map(await Promise.all(hashes)) };
 }
 
-function runArguments({ slides, model }: Workplace, out: string): string[] {
-  return ['run', slides, '--model', model, '--out', out, '--device', 'wasm', '--threads', '1'];
+function runArguments({ slides, model, encoder }: Workplace, out: string): string[] {
+  const how = ['--device', 'wasm', '--threads', '1', ...(encoder === null ? [] : ['--encoder', encoder])];
+  return ['run', slides, '--model', model, '--out', out, ...how];
 }
 
 function submitArguments(place: Workplace, out: string, url: string): string[] {
@@ -263,8 +272,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const say = (what: string) => void process.stderr.write(`${what}\n`);
   const options = { kills: Number(values.kills), slides: Number(values.slides), seed: Number(values.seed), say };
   const reports: Record<string, ReliabilityReport> = {};
-  if (values.only !== 'queue') reports.batch = await killBatch(options);
-  if (values.only !== 'batch') {
+  const wanted = (name: string) => values.only === undefined || values.only === name;
+  if (wanted('batch')) reports.batch = await killBatch(options);
+  if (wanted('onnx')) reports.onnx = await killBatch({ ...options, encoder: 'onnx' });
+  if (wanted('queue')) {
     if (!hasRedis) say('There is no redis-server here: the queue was not tried.');
     else reports.queue = await killWorkers({ ...options, workers: 3 });
   }

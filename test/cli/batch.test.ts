@@ -4,6 +4,7 @@ import { copyFile, cp, mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { saveSmallEncoder } from '../../bench/onnx/small-encoder.ts';
 import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
 import { parseTable } from '../../src/csv.ts';
 import { openBag, readBag } from '../../src/features/store.ts';
@@ -38,29 +39,38 @@ beforeAll(async () => {
     await writeSyntheticSlide(slide(name), { seed, widthPx: 1280, heightPx: 1024, tumour: seed % 2 === 0 });
   }
   await saveRandomModel(at('model'));
+  await saveSmallEncoder(at('small.onnx'), at('onnx-model'));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
 describe('twenty slides of which five are broken in different ways', () => {
-  it('give fifteen that are done and five that are explained', async () => {
-    const twenty = at('twenty');
-    await mkdir(twenty);
-    const good = Array.from({ length: 15 }, (_, i) => join(twenty, `good-${i}.tif`));
+  const twenty = () => at('twenty');
+  beforeAll(async () => {
+    await mkdir(twenty());
+    const good = Array.from({ length: 15 }, (_, i) => join(twenty(), `good-${i}.tif`));
     for (const [i, path] of good.entries()) await copyFile(slide('abcd'[i % 4]!), path);
     const bytes = await readFile(slide('a'));
-    await writeFile(join(twenty, 'empty.tif'), '');
-    await writeFile(join(twenty, 'text.svs'), 'This is a shopping list.');
-    await writeFile(join(twenty, 'cut.tif'), bytes.subarray(0, 4000));
+    await writeFile(join(twenty(), 'empty.tif'), '');
+    await writeFile(join(twenty(), 'text.svs'), 'This is a shopping list.');
+    await writeFile(join(twenty(), 'cut.tif'), bytes.subarray(0, 4000));
     // The head is whole, all tiles are gone.
     await writeFile(
-      join(twenty, 'hollow.tif'),
+      join(twenty(), 'hollow.tif'),
       Buffer.concat([bytes.subarray(0, 2000), Buffer.alloc(bytes.length - 2000)]),
     );
-    const { code } = await lamina(...run('twenty-run', [twenty, join(twenty, 'missing.svs')]));
+  });
+
+  it.each([
+    ['stain-texture', 'model', []],
+    ['a network in ONNX', 'onnx-model', ['--encoder', 'small.onnx']],
+  ] as const)('give fifteen that are done and five that are explained: %s', async (name, model, encoder) => {
+    const out = `twenty-run ${name}`;
+    const how = ['--model', at(model), ...encoder.map((one, i) => (i === 1 ? at(one) : one))];
+    const { code } = await lamina(...run(out, [twenty(), join(twenty(), 'missing.svs')], ...how));
     expect(code).toBe(3);
-    const found = Object.values(await statuses('twenty-run'));
+    const found = Object.values(await statuses(out));
     expect(found.filter((status) => status === 'done')).toHaveLength(15);
-    const failures = await table('twenty-run', 'failures.csv');
+    const failures = await table(out, 'failures.csv');
     expect(failures.map((row) => row.slide).sort()).toEqual(['cut', 'empty', 'hollow', 'missing', 'text']);
     expect(failures.filter((row) => row.code === 'fault')).toEqual([]);
     for (const { slide, message, hint } of failures) {

@@ -6,10 +6,10 @@ import { killBatch, killWorkers } from '../../bench/reliability.ts';
 const TWO_MINUTES = 120_000;
 
 describe('killed at random moments', () => {
-  it(
-    'a batch is finished by the next start: every slide once, the same bytes, nothing left behind',
-    async () => {
-      const { faults, kills, interrupted } = await killBatch({ kills: 4, slides: 5, seed: 3 });
+  it.each(['stain-texture', 'onnx'] as const)(
+    'a batch is finished by the next start, with %s: every slide once, the same bytes, nothing left behind',
+    async (encoder) => {
+      const { faults, kills, interrupted } = await killBatch({ kills: 4, slides: 5, seed: 3, encoder });
       expect(faults).toEqual([]);
       expect(kills).toBe(4);
       expect(interrupted).toBeGreaterThan(0);
