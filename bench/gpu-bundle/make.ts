@@ -12,6 +12,7 @@ import { createGzip } from 'node:zlib';
 import { build } from 'vite';
 import { built } from '../../src/built.ts';
 import { UserError } from '../../src/errors.ts';
+import { moduleFile } from '../../src/kernels/wasm/fused.ts';
 import { unpackSwiftShader } from '../../test/kernels/webgpu/swiftshader.ts';
 import { copyGoldenPart } from './golden-part.ts';
 
@@ -57,7 +58,9 @@ async function copyProgram(): Promise<void> {
   }
   await copyFile(process.execPath, join(FOLDER, 'node'));
   await copyFile(at('./run.sh'), join(FOLDER, 'run.sh'));
-  await copyFile(built('../../src/kernels/wasm/lamina.wasm', import.meta.url), join(FOLDER, 'lamina.wasm'));
+  for (const name of Object.values(moduleFile)) {
+    await copyFile(built(`../../src/kernels/wasm/${name}`, import.meta.url), join(FOLDER, name));
+  }
   await cp(at('../../src/kernels/webgpu/wgsl'), join(FOLDER, 'wgsl'), { recursive: true });
   await copyFile(join(unpackSwiftShader(), 'libvulkan.so.1'), join(lib, 'libvulkan.so.1'));
   await writeFile(join(lib, 'nvidia-glx.json'), driverFile('libGLX_nvidia.so.0'));

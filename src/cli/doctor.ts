@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { arch, availableParallelism, freemem, platform, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { messageOf } from '../errors.ts';
+import { allowFused } from '../kernels/wasm/open-node.ts';
 import { listAdapters } from '../kernels/webgpu/adapters.ts';
 import { isOpenSlideInstalled } from '../tiling/openslide.ts';
 import { VERSION } from '../version.ts';
@@ -89,7 +90,8 @@ function kernels(): Check {
   const wasm = new URL('../kernels/wasm/lamina.wasm', import.meta.url);
   if (!existsSync(wasm)) return missing('wasm kernels', 'not built', 'Run npm run build in the folder of lamina.');
   const valid = WebAssembly.validate(readFileSync(wasm));
-  return valid ? ok('wasm kernels', 'SIMD and threads') : missing('wasm kernels', 'refused by Node', 'Update Node.');
+  if (!valid) return missing('wasm kernels', 'refused by Node', 'Update Node.');
+  return ok('wasm kernels', allowFused() ? 'SIMD with fused multiply-add, threads' : 'SIMD and threads');
 }
 
 function page(): Check {

@@ -11,8 +11,10 @@ export interface Task {
   readonly device: 'wasm' | 'webgpu';
   /** Address of the folder of golden files. */
   readonly golden: string;
-  /** Address of `lamina.wasm`. */
+  /** Address of the folder of the wasm builds. */
   readonly wasm: string;
+  /** The plain build also where the browser could run the other. */
+  readonly plain?: boolean;
   readonly threads: number;
   /** Names of the cases; all when absent. */
   readonly cases?: readonly string[];
@@ -39,8 +41,8 @@ addEventListener('message', async ({ data: task }: MessageEvent<Task>) => {
   }
 });
 
-async function open({ device, wasm, threads }: Task): Promise<Device> {
-  if (device === 'wasm') return openWasm({ url: wasm, threads });
+async function open({ device, wasm, threads, plain }: Task): Promise<Device> {
+  if (device === 'wasm') return openWasm({ url: wasm, threads, fused: !plain });
   // Browsers of test machines have software adapters only; they compute the same.
   return (await openWebGpu(shaders(), { software: true, required: true }))!;
 }

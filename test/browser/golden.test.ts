@@ -53,25 +53,28 @@ async function openPage({ url }: FolderServer, receive: (message: Message) => vo
 }
 
 /** What the worker says while it runs the named cases. */
-async function run(on: FolderServer, task: Pick<Task, 'device' | 'cases'>): Promise<Message[]> {
+async function run(on: FolderServer, task: Pick<Task, 'device' | 'cases' | 'plain'>): Promise<Message[]> {
   const messages: Message[] = [];
   const page = await openPage(on, (message) => messages.push(message));
-  const whole: Task = { golden: `${on.url}golden/`, wasm: `${on.url}wasm/lamina.wasm`, threads: 2, ...task };
+  const whole: Task = { golden: `${on.url}golden/`, wasm: `${on.url}wasm/`, threads: 2, ...task };
   await page.evaluate((given) => runGolden(given), whole);
   await page.close();
   return messages;
 }
 
-function goldenInBrowser(device: Task['device'], own: readonly GoldenCase[]): void {
-  describe.skipIf(missing)(`golden cases in Chromium on ${device}${skipped(missing)}`, () => {
+function goldenInBrowser(device: Task['device'], own: readonly GoldenCase[], plain = false): void {
+  const title = `golden cases in Chromium on ${device}${plain ? ', plain build' : ''}`;
+  describe.skipIf(missing)(`${title}${skipped(missing)}`, () => {
     const reports = new Map<string, CaseReport>();
 
     beforeAll(async () => {
-      const messages = await run(server, { device, cases: own.map(({ name }) => name) });
+      const messages = await run(server, { device, plain, cases: own.map(({ name }) => name) });
       const said = messages.flatMap((message) => ('report' in message ? [message.report] : []));
       for (const report of said) reports.set(report.name, report);
       console.log(summary(messages, said));
       expect(messages.at(-1)).toEqual({ done: true });
+      // This Chromium has fused multiply-add, so that both builds are seen here.
+      if (device === 'wasm') expect(messages[0]).toEqual({ device: expect.stringMatching(plain ? /SIMD, / : /fused/) });
     }, 20 * MINUTE);
 
     it('are there', () => expect(own.length).toBeGreaterThan(0));
@@ -106,6 +109,7 @@ function summary(messages: readonly Message[], reports: readonly CaseReport[]): 
 }
 
 goldenInBrowser('wasm', cases);
+goldenInBrowser('wasm', cases, true);
 goldenInBrowser('webgpu', chooseCases(cases, numbersIn, MOST_NUMBERS));
 
 describe.skipIf(withoutBrowser)(`the wasm device of a browser${skipped(withoutBrowser)}`, () => {
@@ -123,9 +127,7 @@ describe.skipIf(withoutBrowser)(`the wasm device of a browser${skipped(withoutBr
 
   it('says that it cannot live in the page itself', async () => {
     const page = await openPage(server, () => {});
-    expect(await page.evaluate((url) => openInPage(url), `${server.url}wasm/lamina.wasm`)).toMatch(
-      /Open it in a worker/,
-    );
+    expect(await page.evaluate((url) => openInPage(url), `${server.url}wasm/`)).toMatch(/Open it in a worker/);
     await page.close();
   });
 
@@ -133,9 +135,11 @@ describe.skipIf(withoutBrowser)(`the wasm device of a browser${skipped(withoutBr
     const { url } = server;
     const messages: Message[] = [];
     const page = await openPage(server, (message) => messages.push(message));
-    const task: Task = { device: 'wasm', golden: `${url}golden/`, wasm: `${url}nowhere.wasm`, threads: 1 };
+    const task: Task = { device: 'wasm', golden: `${url}golden/`, wasm: `${url}nowhere/`, threads: 1 };
     await page.evaluate((given) => runGolden(given), task);
     await page.close();
-    expect(messages).toEqual([{ error: expect.stringContaining(`${url}nowhere.wasm cannot be fetched (status 404)`) }]);
+    expect(messages).toEqual([
+      { error: expect.stringContaining(`${url}nowhere/lamina-fused.wasm cannot be fetched (status 404)`) },
+    ]);
   });
 });

@@ -32,15 +32,15 @@ const mutations: readonly Mutation[] = [
   {
     name: 'the local part takes the decay of the next token',
     file: 'selective-scan.ts',
-    find: /f32x4\.mul\(a(\d), q\1\)/g,
-    replace: 'f32x4.mul(i + 1 < count ? v128.load(to + 48 * $1, 192) : a$1, q$1)',
+    find: /madd\(a(\d), q\1, /g,
+    replace: 'madd(i + 1 < count ? v128.load(to + 48 * $1, 192) : a$1, q$1, ',
     places: 4,
   },
   {
     name: 'the local part counts its own input twice',
     file: 'selective-scan.ts',
-    find: /h(\d) = f32x4\.add\(e\1, /g,
-    replace: 'h$1 = f32x4.add(f$1, ',
+    find: /h(\d) = madd\(a\1, f\1, /g,
+    replace: 'h$1 = f32x4.add(next$1, ',
     places: 4,
   },
   {
@@ -124,17 +124,16 @@ async function compileDevice(mutation: Mutation | null): Promise<Device> {
     expect(source.match(mutation.find) ?? [], `places to mutate in ${mutation.file}`).toHaveLength(mutation.places);
     await writeFile(file, source.replace(mutation.find, mutation.replace));
   }
-  const { options } = JSON.parse(
+  const { options, targets } = JSON.parse(
     await readFile(fileURLToPath(new URL('../../asconfig.json', import.meta.url)), 'utf8'),
   );
-  const { enable, outFile: _, ...flags } = options;
   const output = join(copy, 'mutated.wasm');
   const { error, stderr } = await asc.main([
     join(copy, 'index.ts'),
-    ...Object.entries(flags).flatMap(([name, value]) =>
+    ...Object.entries(options).flatMap(([name, value]) =>
       value === true ? [`--${name}`] : [`--${name}`, String(value)],
     ),
-    ...(enable as string[]).flatMap((feature) => ['--enable', feature]),
+    ...(targets.plain.enable as string[]).flatMap((feature) => ['--enable', feature]),
     ...['--outFile', output],
   ]);
   expect(error, String(stderr)).toBeNull();
@@ -142,6 +141,7 @@ async function compileDevice(mutation: Mutation | null): Promise<Device> {
   await rm(copy, { recursive: true });
   return createWasmDevice({
     module,
+    build: 'plain',
     threads: 1,
     startWorker: () => {
       throw new Error('one thread needs no worker');

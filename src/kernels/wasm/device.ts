@@ -5,6 +5,7 @@
 import { UserError } from '../../errors.ts';
 import type { Device, Storage, View } from '../device.ts';
 import { type KernelName, kernels } from '../kernels.ts';
+import type { Build } from './fused.ts';
 import { Heap } from './heap.ts';
 import { type Launcher, launch, SCAN_CHUNK } from './launch.ts';
 import { HEAP_START, instantiate, Team } from './threads.ts';
@@ -20,6 +21,8 @@ interface WasmStorage extends Storage {
 
 export interface WasmOptions {
   readonly module: WebAssembly.Module;
+  /** Which of the two `module` is. */
+  readonly build: Build;
   /** Threads in all, this one included. */
   readonly threads: number;
   /** Starts a worker that calls `serve` with its part and resolves when it is ready. */
@@ -45,7 +48,7 @@ export async function createWasmDevice(options: WasmOptions): Promise<Device> {
     Array.from({ length: options.threads - 1 }, (_, i) => options.startWorker(options.module, memory, i + 1)),
   );
   const native = (await options.native?.(memory)) ?? null;
-  return new WasmDevice(memory, new Team(exports, memory, options.threads), workers, native);
+  return new WasmDevice(memory, options.build, new Team(exports, memory, options.threads), workers, native);
 }
 
 class WasmDevice implements Device, Launcher {
@@ -63,6 +66,7 @@ class WasmDevice implements Device, Launcher {
 
   constructor(
     readonly memoryObject: WebAssembly.Memory,
+    readonly build: Build,
     readonly team: Team,
     readonly workers: readonly { terminate(): unknown }[],
     readonly native: NativeMatmul | null,
@@ -73,7 +77,9 @@ class WasmDevice implements Device, Launcher {
   }
 
   get name(): string {
-    return `wasm SIMD, ${this.threads} ${this.threads === 1 ? 'thread' : 'threads'}${this.native ? `, products by ${this.native.name}` : ''}`;
+    const threads = `${this.threads} ${this.threads === 1 ? 'thread' : 'threads'}`;
+    const fused = this.build === 'fused' ? ' with fused multiply-add' : '';
+    return `wasm SIMD${fused}, ${threads}${this.native ? `, products by ${this.native.name}` : ''}`;
   }
 
   get threads(): number {

@@ -2,20 +2,27 @@
 import { UserError } from '../../errors.ts';
 import type { Device } from '../device.ts';
 import { createWasmDevice } from './device.ts';
+import { canFuse, moduleFile } from './fused.ts';
 import type { Task } from './worker-browser.ts';
 
 export interface OpenWasmOptions {
-  /** Where `lamina.wasm` is served. */
+  /** Absolute address of the folder, with its slash, where `lamina.wasm` and `lamina-fused.wasm` are served; one of them is fetched. */
   readonly url: string | URL;
   /** Threads in all; the machine's cores by default. */
   readonly threads?: number;
+  /** The kernels with fused multiply-add where this browser has it (true), or without. */
+  readonly fused?: boolean;
 }
 
 /**
  * @throws UserError `not-isolated` where the browser gives no shared memory, `not-in-a-worker` in a page,
  *   `no-wasm-module` when the module cannot be fetched.
  */
-export async function openWasm({ url, threads = navigator.hardwareConcurrency }: OpenWasmOptions): Promise<Device> {
+export async function openWasm({
+  url,
+  threads = navigator.hardwareConcurrency,
+  fused = true,
+}: OpenWasmOptions): Promise<Device> {
   if (!globalThis.crossOriginIsolated) {
     throw new UserError(
       'not-isolated',
@@ -31,16 +38,17 @@ export async function openWasm({ url, threads = navigator.hardwareConcurrency }:
       'Open it in a worker.',
     );
   }
-  return createWasmDevice({ module: await fetchModule(url), threads, startWorker });
+  const build = fused && canFuse() ? 'fused' : 'plain';
+  return createWasmDevice({ module: await fetchModule(new URL(moduleFile[build], url)), build, threads, startWorker });
 }
 
-async function fetchModule(url: string | URL): Promise<WebAssembly.Module> {
+async function fetchModule(url: URL): Promise<WebAssembly.Module> {
   const response = await fetch(url);
   if (!response.ok) {
     throw new UserError(
       'no-wasm-module',
       `${url} cannot be fetched (status ${response.status}).`,
-      'Serve lamina.wasm of the build there.',
+      'Serve the .wasm files of the build there.',
     );
   }
   return WebAssembly.compile(await response.arrayBuffer());

@@ -5,6 +5,7 @@ import { expectGolden, goldenCases, goldenInput, withoutGolden } from '../golden
 import { scan, scanBackward } from '../reference/scan.ts';
 import { expectClose, randomArray } from '../run-kernel.ts';
 import { goldenScan, randomScan, runScan, runScanBackward, type ScanOptions, sideBySide } from '../scan-cases.ts';
+import { builds } from './builds.ts';
 
 const shapes: Record<string, ScanOptions> = {
   'one token': { D: 3, N: 2, offsets: [0, 1], K: 16 },
@@ -20,10 +21,13 @@ const shapes: Record<string, ScanOptions> = {
   'without softplus': { D: 3, N: 2, offsets: [0, 33], K: 5, softplus: false },
 };
 
-describe.each([1, 3])('selective scan on wasm, %d threads', (threads) => {
+const devices = builds.flatMap((build) => [1, 3].map((threads) => ({ ...build, threads })));
+
+describe.each(devices)('selective scan on wasm, $name build, $threads threads', ({ fused, missing, threads }) => {
+  if (missing) return it.skip('this Node has no fused multiply-add');
   let device: Device;
   beforeAll(async () => {
-    device = await openWasm({ threads });
+    device = await openWasm({ threads, fused });
   });
   afterAll(() => device.close());
 

@@ -1,4 +1,5 @@
 /** Element-wise functions; kinds as `activations` in kernels.ts: gelu, relu, tanh, sigmoid, silu, softplus, negExp. */
+import { madd, nmadd } from './fma';
 import { erf, exp, shareStart, sigmoid, softplus, splat, tanh } from './math';
 
 // @ts-ignore: decorator
@@ -31,17 +32,17 @@ function slope(kind: i32, x: v128, y: v128): v128 {
     case 0: {
       const normal = f32x4.mul(splat(0.3989422804014327), exp(f32x4.mul(f32x4.mul(x, x), splat(-0.5))));
       const cumulative = f32x4.mul(splat(0.5), f32x4.add(one, erf(f32x4.mul(x, splat(0.7071067811865476)))));
-      return f32x4.add(cumulative, f32x4.mul(x, normal));
+      return madd(x, normal, cumulative);
     }
     case 1:
       return v128.and(one, f32x4.gt(x, splat(0.0)));
     case 2:
-      return f32x4.sub(one, f32x4.mul(y, y));
+      return nmadd(y, y, one);
     case 3:
       return f32x4.mul(y, f32x4.sub(one, y));
     case 4: {
       const s = sigmoid(x);
-      return f32x4.mul(s, f32x4.add(one, f32x4.mul(x, f32x4.sub(one, s))));
+      return f32x4.mul(s, madd(x, f32x4.sub(one, s), one));
     }
     case 5:
       return v128.bitselect(one, sigmoid(x), f32x4.gt(x, splat(20.0)));

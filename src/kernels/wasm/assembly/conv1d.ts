@@ -3,6 +3,7 @@
  * A channel's tokens of one bag are first laid out in scan order behind W-1 earlier ones, so that one loop serves
  * both directions, every bag and every tail.
  */
+import { madd } from './fma';
 import { clear, copy, shareStart, sigmoid, splat, sum4 } from './math';
 
 /** Floats of scratch that one thread needs for the longest bag. */
@@ -44,7 +45,7 @@ function convolve(x: usize, weight: usize, b: f32, W: i32, count: i32, out: usiz
   for (let i = 0; i < count; i += 4) {
     let v = splat(b);
     for (let k = 0; k < W; k++) {
-      v = f32x4.add(v, f32x4.mul(v128.load32_splat(weight + (<usize>k << 2)), v128.load(x + (<usize>(i + k) << 2))));
+      v = madd(v128.load32_splat(weight + (<usize>k << 2)), v128.load(x + (<usize>(i + k) << 2)), v);
     }
     v128.store(out + (<usize>i << 2), v);
   }
@@ -110,7 +111,7 @@ export function conv1dBackward(
           const at = <usize>i << 2;
           const v = v128.load(out + at);
           const s = sigmoid(v);
-          const slope = f32x4.mul(s, f32x4.add(splat(1.0), f32x4.mul(v, f32x4.sub(splat(1.0), s))));
+          const slope = f32x4.mul(s, madd(v, f32x4.sub(splat(1.0), s), splat(1.0)));
           v128.store(g + at, f32x4.mul(v128.load(g + at), slope));
         }
       }
@@ -120,7 +121,7 @@ export function conv1dBackward(
       for (let k = 0; k < W; k++) {
         let s = splat(0.0);
         for (let i = 0; i < count; i += 4) {
-          s = f32x4.add(s, f32x4.mul(v128.load(g + (<usize>i << 2)), v128.load(padded + (<usize>(i + k) << 2))));
+          s = madd(v128.load(g + (<usize>i << 2)), v128.load(padded + (<usize>(i + k) << 2)), s);
         }
         const at = dweight + (<usize>(c * W + k) << 2);
         store<f32>(at, load<f32>(at) + sum4(s));
@@ -129,7 +130,7 @@ export function conv1dBackward(
       for (let i = 0; i < count; i += 4) {
         let v = splat(0.0);
         for (let k = 0; k < W; k++) {
-          v = f32x4.add(v, f32x4.mul(v128.load32_splat(w + (<usize>k << 2)), v128.load(g + (<usize>(i + W - 1 - k) << 2))));
+          v = madd(v128.load32_splat(w + (<usize>k << 2)), v128.load(g + (<usize>(i + W - 1 - k) << 2)), v);
         }
         v128.store(out + (<usize>i << 2), v);
       }

@@ -1,4 +1,5 @@
 /** Four-lane elementary functions. Accuracies are relative to the exact value unless they say absolute. */
+import { madd } from './fma';
 
 export const LOG2E: f32 = 1.4426950408889634;
 
@@ -22,11 +23,11 @@ export function exp2(y: v128): v128 {
 export function exp2Negative(y: v128): v128 {
   const shifted = f32x4.add(y, splat(12582912.0));
   const f = f32x4.sub(y, f32x4.sub(shifted, splat(12582912.0)));
-  let p = f32x4.add(f32x4.mul(splat(0.0013390863364764831), f), splat(0.00967603191832597));
-  p = f32x4.add(f32x4.mul(p, f), splat(0.05550357114219032));
-  p = f32x4.add(f32x4.mul(p, f), splat(0.2402210748530827));
-  p = f32x4.add(f32x4.mul(p, f), splat(0.6931471880262285));
-  p = f32x4.add(f32x4.mul(p, f), splat(1.0));
+  let p = madd(splat(0.0013390863364764831), f, splat(0.00967603191832597));
+  p = madd(p, f, splat(0.05550357114219032));
+  p = madd(p, f, splat(0.2402210748530827));
+  p = madd(p, f, splat(0.6931471880262285));
+  p = madd(p, f, splat(1.0));
   return i32x4.add(p, i32x4.shl(shifted, 23));
 }
 
@@ -42,11 +43,11 @@ export function exp(x: v128): v128 {
 function log1pUnit(e: v128): v128 {
   const s = f32x4.div(e, f32x4.add(e, splat(2.0)));
   const q = f32x4.mul(s, s);
-  let p = f32x4.add(f32x4.mul(splat(0.12196953937412236), q), splat(0.1069928028809944));
-  p = f32x4.add(f32x4.mul(p, q), splat(0.14310103700011115));
-  p = f32x4.add(f32x4.mul(p, q), splat(0.19999355623648138));
-  p = f32x4.add(f32x4.mul(p, q), splat(0.33333339513212895));
-  p = f32x4.add(f32x4.mul(p, q), splat(1.0));
+  let p = madd(splat(0.12196953937412236), q, splat(0.1069928028809944));
+  p = madd(p, q, splat(0.14310103700011115));
+  p = madd(p, q, splat(0.19999355623648138));
+  p = madd(p, q, splat(0.33333339513212895));
+  p = madd(p, q, splat(1.0));
   return f32x4.mul(f32x4.add(s, s), p);
 }
 
@@ -60,7 +61,7 @@ export function softplus(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128): v128 {
-  return f32x4.div(splat(1.0), f32x4.add(splat(1.0), exp(f32x4.neg(x))));
+  return f32x4.div(splat(1.0), f32x4.add(splat(1.0), exp2(f32x4.mul(x, splat(-LOG2E)))));
 }
 
 /** Absolute 1e-7. */
@@ -76,16 +77,16 @@ export function tanh(x: v128): v128 {
 export function erf(x: v128): v128 {
   x = f32x4.pmax(f32x4.pmin(x, splat(4.0)), splat(-4.0));
   const q = f32x4.mul(x, x);
-  let a = f32x4.add(f32x4.mul(splat(-2.72614225801306e-10), q), splat(2.77068142495902e-8));
-  a = f32x4.add(f32x4.mul(a, q), splat(-2.10102402082508e-6));
-  a = f32x4.add(f32x4.mul(a, q), splat(-5.69250639462346e-5));
-  a = f32x4.add(f32x4.mul(a, q), splat(-7.34990630326855e-4));
-  a = f32x4.add(f32x4.mul(a, q), splat(-2.95459980854025e-3));
-  a = f32x4.add(f32x4.mul(a, q), splat(-1.60960333262415e-2));
-  let b = f32x4.add(f32x4.mul(splat(-1.45660718464996e-5), q), splat(-2.13374055278905e-4));
-  b = f32x4.add(f32x4.mul(b, q), splat(-1.68282697438203e-3));
-  b = f32x4.add(f32x4.mul(b, q), splat(-7.37332916720468e-3));
-  b = f32x4.add(f32x4.mul(b, q), splat(-1.42647390514189e-2));
+  let a = madd(splat(-2.72614225801306e-10), q, splat(2.77068142495902e-8));
+  a = madd(a, q, splat(-2.10102402082508e-6));
+  a = madd(a, q, splat(-5.69250639462346e-5));
+  a = madd(a, q, splat(-7.34990630326855e-4));
+  a = madd(a, q, splat(-2.95459980854025e-3));
+  a = madd(a, q, splat(-1.60960333262415e-2));
+  let b = madd(splat(-1.45660718464996e-5), q, splat(-2.13374055278905e-4));
+  b = madd(b, q, splat(-1.68282697438203e-3));
+  b = madd(b, q, splat(-7.37332916720468e-3));
+  b = madd(b, q, splat(-1.42647390514189e-2));
   return f32x4.div(f32x4.mul(x, a), b);
 }
 

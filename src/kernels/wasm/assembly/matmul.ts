@@ -2,15 +2,20 @@
  * C (m, n) (+)= op(A) op(B) + bias, then an activation.
  *
  * Large products: blocks of A and B are packed into panels of MR rows and NR columns, and a tile of MR x NR of C is
- * gathered in registers along k. Small products (one slide's few instances) skip the packing of the large operand.
+ * gathered in registers along k (KC at a time, the next KC are added to it). Small products (one slide's few instances) skip the packing of the large operand.
  */
 import { activate } from './activation';
+import { madd } from './fma';
 import { shareStart, splat, sum4 } from './math';
 
-const MR: i32 = 2;
-const NR: i32 = 16;
+/**
+ * V8 has fifteen registers to give: twelve sums, two vectors of B and one number of A, or ten where a product needs a
+ * register of its own before it is added. Narrower tiles wait for their sums, wider ones spill.
+ */
+const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
+const NR: i32 = 8;
 const KC: i32 = 256;
-const MC: i32 = 96;
+const MC: i32 = 120;
 const NC: i32 = 512;
 
 /** Bytes of scratch that one thread needs for a large product. */
@@ -56,17 +61,13 @@ export function matmul(
             const columns = min(NR, nc - j);
             const out = C + (<usize>(ic + i) * <usize>n + <usize>(jc + j) << 2);
             const add = accumulate | i32(kc > 0);
-            if (rows == MR && columns == NR) {
-              tileProduct(packA + (<usize>(i * kk) << 2), packB + (<usize>(j * kk) << 2), kk, out, <usize>n << 2, add);
+            const a = packA + (<usize>(i * kk) << 2);
+            const b = packB + (<usize>(j * kk) << 2);
+            if (rows == MR && columns == NR && !add) {
+              tileProduct(a, b, kk, out, <usize>n << 2);
             } else {
-              tileProduct(packA + (<usize>(i * kk) << 2), packB + (<usize>(j * kk) << 2), kk, tile, NR << 2, 0);
-              for (let r = 0; r < rows; r++) {
-                for (let c = 0; c < columns; c++) {
-                  const to = out + (<usize>r * <usize>n + <usize>c << 2);
-                  const v = load<f32>(tile + (<usize>(r * NR + c) << 2));
-                  store<f32>(to, add ? load<f32>(to) + v : v);
-                }
-              }
+              tileProduct(a, b, kk, tile, NR << 2);
+              putTile(tile, out, <usize>n << 2, rows, columns, add);
             }
           }
         }
@@ -85,14 +86,26 @@ function pack(source: usize, kStep: i32, pStep: i32, k0: i32, kk: i32, p0: i32, 
     const w = min(width, count - p);
     const base = source + (<usize>k0 * <usize>kStep + <usize>(p0 + p) * <usize>pStep << 2);
     const panel = out + (<usize>p * <usize>kk << 2);
-    if (pStep == 1 && w == NR) {
+    if (pStep == 1 && width == NR && count - p >= 2 * NR) {
+      // Two panels at once: a cache line holds a row of both.
+      const next = panel + (<usize>(NR * kk) << 2);
       for (let q = 0; q < kk; q++) {
         const from = base + (<usize>q * <usize>kStep << 2);
-        const to = panel + (<usize>(q * NR) << 2);
+        const at = <usize>(q * NR) << 2;
+        v128.store(panel + at, v128.load(from));
+        v128.store(panel + at, v128.load(from, 16), 16);
+        v128.store(next + at, v128.load(from, 32));
+        v128.store(next + at, v128.load(from, 48), 16);
+      }
+      p += NR;
+      continue;
+    }
+    if (pStep == 1 && width == MR && w == MR) {
+      for (let q = 0; q < kk; q++) {
+        const from = base + (<usize>q * <usize>kStep << 2);
+        const to = panel + (<usize>(q * MR) << 2);
         v128.store(to, v128.load(from));
-        v128.store(to, v128.load(from, 16), 16);
-        v128.store(to, v128.load(from, 32), 32);
-        v128.store(to, v128.load(from, 48), 48);
+        for (let r = 4; r < MR; r++) store<f32>(to + (<usize>r << 2), load<f32>(from + (<usize>r << 2)));
       }
       continue;
     }
@@ -110,30 +123,57 @@ function pack(source: usize, kStep: i32, pStep: i32, k0: i32, kk: i32, p0: i32, 
 }
 
 /**
- * 2 x 16 of C from one panel of A and one of B: eight sums, four vectors of B and one number of A fit the sixteen registers.
- * Found by trying: 4 x 8 splats more often (0.8 of this speed), larger tiles and unrolling make the compiler spill (0.4).
+ * MR x NR of C from one panel of A and one of B. Sums are stored and no more: if C were read or branched upon here, V8 would
+ * keep them in memory all along (half the speed).
  */
-function tileProduct(a: usize, b: usize, k: i32, C: usize, stride: usize, add: i32): void {
-  let c00 = splat(0.0); let c01 = splat(0.0); let c02 = splat(0.0); let c03 = splat(0.0);
-  let c10 = splat(0.0); let c11 = splat(0.0); let c12 = splat(0.0); let c13 = splat(0.0);
+function tileProduct(a: usize, b: usize, k: i32, C: usize, stride: usize): void {
+  let c00 = splat(0.0); let c01 = splat(0.0);
+  let c10 = splat(0.0); let c11 = splat(0.0);
+  let c20 = splat(0.0); let c21 = splat(0.0);
+  let c30 = splat(0.0); let c31 = splat(0.0);
+  let c40 = splat(0.0); let c41 = splat(0.0);
+  let c50 = splat(0.0); let c51 = splat(0.0);
   for (let q = 0; q < k; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
-    const b2 = v128.load(b, 32);
-    const b3 = v128.load(b, 48);
     let s = v128.load32_splat(a);
-    c00 = f32x4.add(c00, f32x4.mul(s, b0)); c01 = f32x4.add(c01, f32x4.mul(s, b1));
-    c02 = f32x4.add(c02, f32x4.mul(s, b2)); c03 = f32x4.add(c03, f32x4.mul(s, b3));
+    c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
     s = v128.load32_splat(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(s, b0)); c11 = f32x4.add(c11, f32x4.mul(s, b1));
-    c12 = f32x4.add(c12, f32x4.mul(s, b2)); c13 = f32x4.add(c13, f32x4.mul(s, b3));
+    c10 = madd(s, b0, c10); c11 = madd(s, b1, c11);
+    s = v128.load32_splat(a, 8);
+    c20 = madd(s, b0, c20); c21 = madd(s, b1, c21);
+    s = v128.load32_splat(a, 12);
+    c30 = madd(s, b0, c30); c31 = madd(s, b1, c31);
+    s = v128.load32_splat(a, 16);
+    c40 = madd(s, b0, c40); c41 = madd(s, b1, c41);
+    if (MR == 6) {
+      s = v128.load32_splat(a, 20);
+      c50 = madd(s, b0, c50); c51 = madd(s, b1, c51);
+    }
     a += MR << 2;
     b += NR << 2;
   }
-  put(C, c00, c01, add);
-  put(C + 32, c02, c03, add);
-  put(C + stride, c10, c11, add);
-  put(C + stride + 32, c12, c13, add);
+  v128.store(C, c00); v128.store(C, c01, 16);
+  C += stride;
+  v128.store(C, c10); v128.store(C, c11, 16);
+  C += stride;
+  v128.store(C, c20); v128.store(C, c21, 16);
+  C += stride;
+  v128.store(C, c30); v128.store(C, c31, 16);
+  C += stride;
+  v128.store(C, c40); v128.store(C, c41, 16);
+  if (MR == 6) {
+    C += stride;
+    v128.store(C, c50); v128.store(C, c51, 16);
+  }
+}
+
+/** The part of a tile that C has, written or added. */
+function putTile(tile: usize, C: usize, stride: usize, rows: i32, columns: i32, add: i32): void {
+  for (let r = 0; r < rows; r++, tile += NR << 2, C += stride) {
+    if (columns == NR) put(C, v128.load(tile), v128.load(tile, 16), add);
+    else for (let c = 0; c < columns; c++) put1(C + (<usize>c << 2), load<f32>(tile + (<usize>c << 2)), add);
+  }
 }
 
 // @ts-ignore: decorator
@@ -233,10 +273,10 @@ function productOfRows(A: usize, B: usize, C: usize, m: i32, n: i32, k: i32, acc
         const x1 = v128.load(a1 + at);
         const y0 = v128.load(b0 + at);
         const y1 = v128.load(b1 + at);
-        s00 = f32x4.add(s00, f32x4.mul(x0, y0));
-        s01 = f32x4.add(s01, f32x4.mul(x0, y1));
-        s10 = f32x4.add(s10, f32x4.mul(x1, y0));
-        s11 = f32x4.add(s11, f32x4.mul(x1, y1));
+        s00 = madd(x0, y0, s00);
+        s01 = madd(x0, y1, s01);
+        s10 = madd(x1, y0, s10);
+        s11 = madd(x1, y1, s11);
       }
       let t00 = sum4(s00);
       let t01 = sum4(s01);
@@ -293,13 +333,13 @@ function sumsOfRows(A: usize, qStep: i32, iStep: i32, B: usize, C: usize, m: i32
         b += row;
         const o = <usize>q * aq;
         let x = v128.load32_splat(a0 + o);
-        s00 = f32x4.add(s00, f32x4.mul(x, b0)); s01 = f32x4.add(s01, f32x4.mul(x, b1));
+        s00 = madd(x, b0, s00); s01 = madd(x, b1, s01);
         x = v128.load32_splat(a1 + o);
-        s10 = f32x4.add(s10, f32x4.mul(x, b0)); s11 = f32x4.add(s11, f32x4.mul(x, b1));
+        s10 = madd(x, b0, s10); s11 = madd(x, b1, s11);
         x = v128.load32_splat(a2 + o);
-        s20 = f32x4.add(s20, f32x4.mul(x, b0)); s21 = f32x4.add(s21, f32x4.mul(x, b1));
+        s20 = madd(x, b0, s20); s21 = madd(x, b1, s21);
         x = v128.load32_splat(a3 + o);
-        s30 = f32x4.add(s30, f32x4.mul(x, b0)); s31 = f32x4.add(s31, f32x4.mul(x, b1));
+        s30 = madd(x, b0, s30); s31 = madd(x, b1, s31);
       }
       put(c + at, s00, s01, accumulate);
       if (rows > 1) put(c + row + at, s10, s11, accumulate);

@@ -1,4 +1,5 @@
 /** Layer and root-mean-square normalisation of rows (r, d), and column sums. */
+import { madd } from './fma';
 import { clear, shareStart, splat, sum4 } from './math';
 
 /** Sum of a row. */
@@ -22,7 +23,7 @@ function rowSquares(x: usize, d: i32, shift: f32): f32 {
   let i = 0;
   for (; i + 4 <= d; i += 4) {
     const v = f32x4.sub(v128.load(x + (<usize>i << 2)), m);
-    s = f32x4.add(s, f32x4.mul(v, v));
+    s = madd(v, v, s);
   }
   let total = sum4(s);
   for (; i < d; i++) {
@@ -47,7 +48,7 @@ export function layerNorm(
     for (; i + 4 <= d; i += 4) {
       const at = <usize>i << 2;
       const v = f32x4.mul(f32x4.sub(v128.load(from + at), m4), s4);
-      v128.store(out + at, f32x4.add(f32x4.mul(v, v128.load(weight + at)), v128.load(bias + at)));
+      v128.store(out + at, madd(v, v128.load(weight + at), v128.load(bias + at)));
     }
     for (; i < d; i++) {
       const at = <usize>i << 2;
@@ -84,8 +85,8 @@ export function layerNormBackward(
       const n4 = f32x4.mul(f32x4.sub(v128.load(x + o + at), m4), s4);
       const q4 = f32x4.mul(dy4, v128.load(weight + at));
       q1 = f32x4.add(q1, q4);
-      q2 = f32x4.add(q2, f32x4.mul(q4, n4));
-      v128.store(dweight + at, f32x4.add(v128.load(dweight + at), f32x4.mul(dy4, n4)));
+      q2 = madd(q4, n4, q2);
+      v128.store(dweight + at, madd(dy4, n4, v128.load(dweight + at)));
       v128.store(dbias + at, f32x4.add(v128.load(dbias + at), dy4));
     }
     let a = sum4(q1);

@@ -1,4 +1,5 @@
 /** From instances to one vector a bag; softmax of rows. Bags and rows are shared by the threads where there are several. */
+import { madd } from './fma';
 import { clear, exp, shareStart, splat, sum4 } from './math';
 
 // @ts-ignore: decorator
@@ -42,7 +43,7 @@ function addRow(y: usize, x: usize, w: f32, from: i32, to: i32): void {
   let i = from;
   for (; i + 4 <= to; i += 4) {
     const at = <usize>i << 2;
-    v128.store(y + at, f32x4.add(v128.load(y + at), f32x4.mul(w4, v128.load(x + at))));
+    v128.store(y + at, madd(w4, v128.load(x + at), v128.load(y + at)));
   }
   for (; i < to; i++) {
     const at = <usize>i << 2;
@@ -55,7 +56,7 @@ function addRow(y: usize, x: usize, w: f32, from: i32, to: i32): void {
 function dot(a: usize, b: usize, n: i32): f32 {
   let s = splat(0.0);
   let i = 0;
-  for (; i + 4 <= n; i += 4) s = f32x4.add(s, f32x4.mul(v128.load(a + (<usize>i << 2)), v128.load(b + (<usize>i << 2))));
+  for (; i + 4 <= n; i += 4) s = madd(v128.load(a + (<usize>i << 2)), v128.load(b + (<usize>i << 2)), s);
   let total = sum4(s);
   for (; i < n; i++) total += load<f32>(a + (<usize>i << 2)) * load<f32>(b + (<usize>i << 2));
   return total;

@@ -9,6 +9,7 @@
  *
  * dB and dC are sums over channels: each thread adds up its own, `addParts` adds the threads' in a fixed order.
  */
+import { madd } from './fma';
 import { clear, exp2Negative, shareStart, sigmoid, softplus, splat } from './math';
 import { FIRST_OF_BAG, four, gather4, LAST_OF_BAG, layOut, layOutA, LEAST_EXPONENT, listTokens, loadState, scatter4 } from './selective-scan';
 
@@ -144,18 +145,18 @@ export function selectiveScanBackward(
         const u4 = gather4(u + o0, u + o1, u + o2, u + o3, t);
         const g4 = v128.load(g + at);
         const sB = v128.load(sumB + at);
-        dskip4 = f32x4.add(dskip4, f32x4.mul(g4, u4));
-        const du4 = f32x4.add(f32x4.mul(skip4, g4), f32x4.mul(v128.load(Delta + at), sB));
+        dskip4 = madd(g4, u4, dskip4);
+        const du4 = madd(skip4, g4, f32x4.mul(v128.load(Delta + at), sB));
         scatter4(du + o0, du + o1, du + o2, du + o3, t, du4, lanes);
         // sumA holds alpha A log2 e.
-        let dd4 = f32x4.add(f32x4.mul(v128.load(sumA + at), splat(0.6931471805599453)), f32x4.mul(sB, u4));
+        let dd4 = madd(v128.load(sumA + at), splat(0.6931471805599453), f32x4.mul(sB, u4));
         if (useSoftplus) dd4 = f32x4.mul(dd4, sigmoid(f32x4.add(gather4(delta + o0, delta + o1, delta + o2, delta + o3, t), bias)));
         dbias4 = f32x4.add(dbias4, dd4);
         scatter4(ddelta + o0, ddelta + o1, ddelta + o2, ddelta + o3, t, dd4, lanes);
         if (z != 0) {
           const z4 = gather4(z + o0, z + o1, z + o2, z + o3, t);
           const s4 = sigmoid(z4);
-          const slope = f32x4.mul(s4, f32x4.add(splat(1.0), f32x4.mul(z4, f32x4.sub(splat(1.0), s4))));
+          const slope = f32x4.mul(s4, madd(z4, f32x4.sub(splat(1.0), s4), splat(1.0)));
           const dy4 = gather4(dy + o0, dy + o1, dy + o2, dy + o3, t);
           scatter4(dz + o0, dz + o1, dz + o2, dz + o3, t, f32x4.mul(f32x4.mul(dy4, v128.load(p + at)), slope), lanes);
         }
@@ -242,10 +243,10 @@ function decays(Delta: usize, x: usize, B: usize, stride: usize, A: usize, kept:
       v128.store(to, r1, 144);
       v128.store(to, r2, 160);
       v128.store(to, r3, 176);
-      q0 = f32x4.add(r0, f32x4.mul(x4, v128.load32_splat(b)));
-      q1 = f32x4.add(r1, f32x4.mul(x4, v128.load32_splat(b + stride)));
-      q2 = f32x4.add(r2, f32x4.mul(x4, v128.load32_splat(b + 2 * stride)));
-      q3 = f32x4.add(r3, f32x4.mul(x4, v128.load32_splat(b + 3 * stride)));
+      q0 = madd(x4, v128.load32_splat(b), r0);
+      q1 = madd(x4, v128.load32_splat(b + stride), r1);
+      q2 = madd(x4, v128.load32_splat(b + 2 * stride), r2);
+      q3 = madd(x4, v128.load32_splat(b + 3 * stride), r3);
     }
   }
 }
@@ -283,10 +284,10 @@ function statesForward(
     v128.store(k, e1, 80);
     v128.store(k, e2, 96);
     v128.store(k, e3, 112);
-    f0 = f32x4.add(e0, f32x4.mul(x4, v128.load32_splat(b)));
-    f1 = f32x4.add(e1, f32x4.mul(x4, v128.load32_splat(b + stride)));
-    f2 = f32x4.add(e2, f32x4.mul(x4, v128.load32_splat(b + 2 * stride)));
-    f3 = f32x4.add(e3, f32x4.mul(x4, v128.load32_splat(b + 3 * stride)));
+    f0 = madd(x4, v128.load32_splat(b), e0);
+    f1 = madd(x4, v128.load32_splat(b + stride), e1);
+    f2 = madd(x4, v128.load32_splat(b + 2 * stride), e2);
+    f3 = madd(x4, v128.load32_splat(b + 3 * stride), e3);
     let h0 = f0;
     let h1 = f1;
     let h2 = f2;
@@ -304,10 +305,10 @@ function statesForward(
       h1 = f32x4.add(f1, r1);
       h2 = f32x4.add(f2, r2);
       h3 = f32x4.add(f3, r3);
-      const mu0 = f32x4.add(rho0, f32x4.mul(g4, c0));
-      const mu1 = f32x4.add(rho1, f32x4.mul(g4, c1));
-      const mu2 = f32x4.add(rho2, f32x4.mul(g4, c2));
-      const mu3 = f32x4.add(rho3, f32x4.mul(g4, c3));
+      const mu0 = madd(g4, c0, rho0);
+      const mu1 = madd(g4, c1, rho1);
+      const mu2 = madd(g4, c2, rho2);
+      const mu3 = madd(g4, c3, rho3);
       v128.store(k, f32x4.mul(mu0, r0), 128);
       v128.store(k, f32x4.mul(mu1, r1), 144);
       v128.store(k, f32x4.mul(mu2, r2), 160);
@@ -321,8 +322,8 @@ function statesForward(
       rho2 = f32x4.mul(a2, mu2);
       rho3 = f32x4.mul(a3, mu3);
     }
-    const p01 = f32x4.add(f32x4.mul(h0, c0), f32x4.mul(h1, c1));
-    const p23 = f32x4.add(f32x4.mul(h2, c2), f32x4.mul(h3, c3));
+    const p01 = madd(h0, c0, f32x4.mul(h1, c1));
+    const p23 = madd(h2, c2, f32x4.mul(h3, c3));
     addTo(p + at, f32x4.add(p01, p23));
     addTo(dC + at, laneSums(f32x4.mul(g4, h0), f32x4.mul(g4, h1), f32x4.mul(g4, h2), f32x4.mul(g4, h3)));
   }
@@ -359,10 +360,10 @@ function adjointsBackward(
     const g4 = v128.load(g + at);
     const b = B + (<usize>i << 2);
     const cc = C + (<usize>i << 2);
-    let db0 = f32x4.add(l0, f32x4.mul(g4, v128.load32_splat(cc)));
-    let db1 = f32x4.add(l1, f32x4.mul(g4, v128.load32_splat(cc + stride)));
-    let db2 = f32x4.add(l2, f32x4.mul(g4, v128.load32_splat(cc + 2 * stride)));
-    let db3 = f32x4.add(l3, f32x4.mul(g4, v128.load32_splat(cc + 3 * stride)));
+    let db0 = madd(g4, v128.load32_splat(cc), l0);
+    let db1 = madd(g4, v128.load32_splat(cc + stride), l1);
+    let db2 = madd(g4, v128.load32_splat(cc + 2 * stride), l2);
+    let db3 = madd(g4, v128.load32_splat(cc + 3 * stride), l3);
     l0 = f32x4.mul(db0, v128.load(k, 0));
     l1 = f32x4.mul(db1, v128.load(k, 16));
     l2 = f32x4.mul(db2, v128.load(k, 32));
@@ -381,15 +382,15 @@ function adjointsBackward(
       db2 = f32x4.add(db2, v128.load(k, 224));
       db3 = f32x4.add(db3, v128.load(k, 240));
     }
-    dA0 = f32x4.add(dA0, f32x4.mul(alpha0, D4));
-    dA1 = f32x4.add(dA1, f32x4.mul(alpha1, D4));
-    dA2 = f32x4.add(dA2, f32x4.mul(alpha2, D4));
-    dA3 = f32x4.add(dA3, f32x4.mul(alpha3, D4));
-    const a01 = f32x4.add(f32x4.mul(alpha0, A0), f32x4.mul(alpha1, A1));
-    const a23 = f32x4.add(f32x4.mul(alpha2, A2), f32x4.mul(alpha3, A3));
+    dA0 = madd(alpha0, D4, dA0);
+    dA1 = madd(alpha1, D4, dA1);
+    dA2 = madd(alpha2, D4, dA2);
+    dA3 = madd(alpha3, D4, dA3);
+    const a01 = madd(alpha0, A0, f32x4.mul(alpha1, A1));
+    const a23 = madd(alpha2, A2, f32x4.mul(alpha3, A3));
     addTo(sumA + at, f32x4.add(a01, a23));
-    const b01 = f32x4.add(f32x4.mul(db0, v128.load32_splat(b)), f32x4.mul(db1, v128.load32_splat(b + stride)));
-    const b23 = f32x4.add(f32x4.mul(db2, v128.load32_splat(b + 2 * stride)), f32x4.mul(db3, v128.load32_splat(b + 3 * stride)));
+    const b01 = madd(db0, v128.load32_splat(b), f32x4.mul(db1, v128.load32_splat(b + stride)));
+    const b23 = madd(db2, v128.load32_splat(b + 2 * stride), f32x4.mul(db3, v128.load32_splat(b + 3 * stride)));
     addTo(sumB + at, f32x4.add(b01, b23));
     addTo(dB + at, laneSums(f32x4.mul(db0, x4), f32x4.mul(db1, x4), f32x4.mul(db2, x4), f32x4.mul(db3, x4)));
   }

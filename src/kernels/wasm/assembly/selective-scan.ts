@@ -10,6 +10,7 @@
  *
  * Forward-only is the same with q = b: LB costs one multiplication and two additions per state, and no memory pass.
  */
+import { madd } from './fma';
 import { clear, exp2Negative, LOG2E, shareStart, sigmoid, softplus, splat } from './math';
 
 export const REVERSED: i32 = 4;
@@ -246,10 +247,10 @@ function scanSegment(
     v128.store(to, a3, 144);
     v128.store(to, b3, 160);
     if (local) {
-      q0 = f32x4.add(b0, f32x4.mul(a0, q0));
-      q1 = f32x4.add(b1, f32x4.mul(a1, q1));
-      q2 = f32x4.add(b2, f32x4.mul(a2, q2));
-      q3 = f32x4.add(b3, f32x4.mul(a3, q3));
+      q0 = madd(a0, q0, b0);
+      q1 = madd(a1, q1, b1);
+      q2 = madd(a2, q2, b2);
+      q3 = madd(a3, q3, b3);
       v128.store(to, q0, 32);
       v128.store(to, q1, 80);
       v128.store(to, q2, 128);
@@ -264,26 +265,34 @@ function scanSegment(
     const from = abq + <usize>i * 192;
     const cc = C + (<usize>i << 2);
     const at = p + (<usize>i << 4);
-    const e0 = f32x4.mul(v128.load(from, 0), f0);
-    const e1 = f32x4.mul(v128.load(from, 48), f1);
-    const e2 = f32x4.mul(v128.load(from, 96), f2);
-    const e3 = f32x4.mul(v128.load(from, 144), f3);
-    f0 = f32x4.add(e0, v128.load(from, 16));
-    f1 = f32x4.add(e1, v128.load(from, 64));
-    f2 = f32x4.add(e2, v128.load(from, 112));
-    f3 = f32x4.add(e3, v128.load(from, 160));
-    let h0 = f0;
-    let h1 = f1;
-    let h2 = f2;
-    let h3 = f3;
+    const a0 = v128.load(from, 0);
+    const a1 = v128.load(from, 48);
+    const a2 = v128.load(from, 96);
+    const a3 = v128.load(from, 144);
+    const b0 = v128.load(from, 16);
+    const b1 = v128.load(from, 64);
+    const b2 = v128.load(from, 112);
+    const b3 = v128.load(from, 160);
+    const next0 = madd(a0, f0, b0);
+    const next1 = madd(a1, f1, b1);
+    const next2 = madd(a2, f2, b2);
+    const next3 = madd(a3, f3, b3);
+    let h0 = next0;
+    let h1 = next1;
+    let h2 = next2;
+    let h3 = next3;
     if (local) {
-      h0 = f32x4.add(e0, v128.load(from, 32));
-      h1 = f32x4.add(e1, v128.load(from, 80));
-      h2 = f32x4.add(e2, v128.load(from, 128));
-      h3 = f32x4.add(e3, v128.load(from, 176));
+      h0 = madd(a0, f0, v128.load(from, 32));
+      h1 = madd(a1, f1, v128.load(from, 80));
+      h2 = madd(a2, f2, v128.load(from, 128));
+      h3 = madd(a3, f3, v128.load(from, 176));
     }
-    const s01 = f32x4.add(f32x4.mul(h0, v128.load32_splat(cc)), f32x4.mul(h1, v128.load32_splat(cc + stride)));
-    const s23 = f32x4.add(f32x4.mul(h2, v128.load32_splat(cc + 2 * stride)), f32x4.mul(h3, v128.load32_splat(cc + 3 * stride)));
+    f0 = next0;
+    f1 = next1;
+    f2 = next2;
+    f3 = next3;
+    const s01 = madd(h0, v128.load32_splat(cc), f32x4.mul(h1, v128.load32_splat(cc + stride)));
+    const s23 = madd(h2, v128.load32_splat(cc + 2 * stride), f32x4.mul(h3, v128.load32_splat(cc + 3 * stride)));
     v128.store(at, f32x4.add(v128.load(at), f32x4.add(s01, s23)));
   }
   v128.store(state, f0, 0);
