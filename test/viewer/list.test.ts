@@ -50,6 +50,10 @@ describe.skipIf(!chromium)(`the list in Chromium${reason}`, { timeout: 240_000 }
     return opened;
   }
 
+  const openFilters = () =>
+    page.locator('#filters').evaluate((filters) => {
+      (filters as HTMLDetailsElement).open = true;
+    });
   const shown = (on = page) => on.locator('#slide-list li:visible .name').allTextContents();
 
   it('is filtered by keyboard alone, and says how many are left', async () => {
@@ -69,6 +73,7 @@ describe.skipIf(!chromium)(`the list in Chromium${reason}`, { timeout: 240_000 }
   });
 
   it('steps only through what it shows', async () => {
+    await openFilters();
     await page.selectOption('#filter-right', 'yes');
     await page.locator('#slide-title').focus();
     await page.keyboard.press('j');
@@ -84,14 +89,15 @@ describe.skipIf(!chromium)(`the list in Chromium${reason}`, { timeout: 240_000 }
   });
 
   it('keeps its filters in the address', async () => {
+    await openFilters();
     await page.selectOption('#filter-status', 'done');
     await page.fill('#filter-least', '80');
-    await page.fill('#filter', 'o');
+    await page.fill('#filter', 'know');
     const address = page.url();
     expect(address).toMatch(/status=done/);
     const hash = address.slice(address.indexOf('#'));
     const other = await open('dark', hash);
-    expect(await shown(other)).toEqual(['known', 'moved']);
+    expect(await shown(other)).toEqual(['known']);
     expect(await other.locator('#filter-least').inputValue()).toBe('80');
     expect(await other.locator('#filters').getAttribute('open')).not.toBeNull();
     await other.screenshot({ path: join(ARTIFACTS, 'filters-dark.png') });
@@ -103,10 +109,16 @@ describe.skipIf(!chromium)(`the list in Chromium${reason}`, { timeout: 240_000 }
 
   it('knows which slides have a verdict', async () => {
     const headers = { 'content-type': 'application/json', 'x-lamina': '1' };
-    const post = async (path: string, body: unknown) =>
-      (await fetch(new URL(path, served.url), { method: 'POST', headers, body: JSON.stringify(body) })).json();
+    const post = async (path: string, body: unknown) => {
+      const sent = { method: 'POST', headers, body: JSON.stringify(body) };
+      const response = await fetch(new URL(path, served.url), sent);
+      const answer = await response.json();
+      expect([response.status, answer]).toEqual([200, expect.anything()]);
+      return answer;
+    };
     const setup = { name: 'first', readers: ['anna'], slides: ['known', 'damaged'], seed: 1 };
     const { id } = (await post('api/reviews', { ...setup, blindModel: false, blindLabel: false })) as { id: string };
+    await openFilters();
     await page.selectOption('#filter-reviewed', 'yes');
     await page.locator('#slide-count', { hasText: '0 of 4 slides' }).waitFor();
     const verdict = { id: 'verdict-1', reader: 'anna', slide: 'known', opinion: 'agree', seconds: 1 };
