@@ -51,7 +51,7 @@ export async function writeSlide(
   const begun = files.bytes;
   const at = `api/slides/${id}`;
   const found = await slideView(record, run, pictures, options.showLabels);
-  const problems = found.scoresProblem === null ? [] : [`No scores: ${found.scoresProblem}`];
+  const problems: string[] = [];
   let view: SlideView = { ...found, picture: null, associated: [] };
   let [tiles, mpp]: [number, number | null] = [0, null];
   if (slide && found.picture) {
@@ -76,12 +76,11 @@ export async function writeSlide(
       view = { ...view, pictureProblem: messageOf(error) };
     }
   }
-  if (view.pictureProblem !== null) problems.unshift(`No picture: ${view.pictureProblem}`);
-
-  for (const column of view.scoreColumns) {
-    const scores = await readScores(join(folder!, 'bag.arrow'), column);
-    await files.write(`${at}/${scoresFile(column)}`, encodeScores(scores));
+  if (folder && view.scoreColumns.length > 0) {
+    view = { ...view, ...(await writeScores(join(folder, 'bag.arrow'), view.scoreColumns, at, files)) };
   }
+  if (view.pictureProblem !== null) problems.push(`No picture: ${view.pictureProblem}`);
+  if (view.scoresProblem !== null) problems.push(`No scores: ${view.scoresProblem}`);
   for (const name of ['thumbnail.jpg', 'tissue.geojson']) {
     const bytes = folder && (await readOwnFile(folder, name));
     if (bytes) await files.write(`${at}/${name}`, bytes);
@@ -110,6 +109,26 @@ async function writePicture(
   });
   await files.write(`${at}/deep-zoom.dzi`, deepZoomDescriptor(halving.levels[finest]!));
   return written;
+}
+
+/** The columns that could be read; a bag may turn out to be damaged behind its head. */
+async function writeScores(
+  bag: string,
+  columns: readonly string[],
+  at: string,
+  files: BundleFiles,
+): Promise<Pick<SlideView, 'scoreColumns' | 'scoresProblem'>> {
+  const written: string[] = [];
+  try {
+    for (const column of columns) {
+      await files.write(`${at}/${scoresFile(column)}`, encodeScores(await readScores(bag, column)));
+      written.push(column);
+    }
+    return { scoreColumns: written, scoresProblem: null };
+  } catch (error) {
+    if (isAboutWriting(error)) throw error;
+    return { scoreColumns: written, scoresProblem: messageOf(error) };
+  }
 }
 
 /** Names of those that could be read: a damaged macro image costs only itself. */

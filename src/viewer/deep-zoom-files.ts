@@ -48,7 +48,11 @@ export async function writeTiles(
   const holes: { x: number; y: number; width: number; height: number }[] = [];
   let [tiles, bytes] = [0, 0];
   const folderOf = (level: number) => join(folder, `${levels.length - 1 - level}`);
-  for (let level = finest; level < levels.length; level++) await mkdir(folderOf(level), { recursive: true });
+  for (let level = finest; level < levels.length; level++) {
+    await mkdir(folderOf(level), { recursive: true }).catch((error) => {
+      throw cannotWrite(folderOf(level), error);
+    });
+  }
 
   async function write(level: number, column: number, row: number): Promise<void> {
     const tile = await pyramid.read(level, column, row).catch((error) => {

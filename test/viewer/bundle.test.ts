@@ -193,6 +193,19 @@ describe('the tiles', () => {
   });
 });
 
+it('keeps the picture of a slide whose bag breaks off, and says why there are no scores', async () => {
+  const bag = join(run.folder, 'slides/moved/bag.arrow');
+  const whole = await readFile(bag);
+  await writeFile(bag, whole.subarray(0, whole.length - 200));
+  await asMoved(run.slidePath, run.slide.width, run.slide.height, async () => {
+    const to = join(folder, 'broken-bag');
+    const { slides } = await write(to, { slides: ['moved'] });
+    expect(slides[0]!.tiles).toBe(160);
+    expect(slides[0]!.problems).toEqual([expect.stringMatching(/^No scores: .*bag\.arrow/)]);
+    expect(await view('moved', to)).toMatchObject({ scoresProblem: expect.stringContaining('bag.arrow') });
+  }).finally(() => writeFile(bag, whole));
+});
+
 describe('label and macro images', () => {
   it.skipIf(!existsSync(LABELLED))(`stay out unless asked for (skipped without ${LABELLED})`, async () => {
     const slide = await openSlide(LABELLED);

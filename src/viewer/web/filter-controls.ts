@@ -30,7 +30,7 @@ export class FilterControls {
     const labels = distinct(entries.map(({ label }) => label));
     fill('status', 'any', states, (status) => this.statusNames[status as SlideEntry['status']]);
     fill('predicted', 'any', distinct(entries.map(({ prediction }) => prediction)));
-    fill('class', 'the predicted class', classes);
+    fill('class', 'predicted class', classes);
     fill('label', 'any', labels);
     byId('filter-status').parentElement!.hidden = states.length < 2;
     byId('filter-predicted').parentElement!.hidden = classes.length === 0;
