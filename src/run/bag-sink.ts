@@ -5,8 +5,11 @@ import { addScores, createBagWriter, type FeatureType, openBag, type Scores } fr
 import type { ReadableBag } from '../mil/predict.ts';
 
 export interface BagSink {
+  /** Rows so far. */
+  readonly count: number;
   /** As `BagWriter`. */
   append(features: Float32Array, coords: Int32Array): Promise<void>;
+  read(first: number, count: number): Promise<Float32Array>;
   finish(): Promise<FinishedBag>;
   /** Gives up and leaves nothing behind. Harmless after `finish`. */
   abort(): Promise<void>;
@@ -27,7 +30,11 @@ interface SinkOptions {
 export async function keptBag(path: string, meta: BagMeta, options: SinkOptions): Promise<BagSink> {
   const writer = await createBagWriter(path, meta, options);
   return {
+    get count() {
+      return writer.count;
+    },
     append: (features, coords) => writer.append(features, coords),
+    read: (first, count) => writer.read(first, count),
     async finish() {
       await writer.finish();
       const bag = await openBag(path);
@@ -60,6 +67,10 @@ export async function heldBag(path: string, meta: BagMeta, { dimension, dtype }:
   }
 
   return {
+    get count() {
+      return count;
+    },
+    read,
     async append(features, coords) {
       const values = dtype === 'f16' ? new Uint16Array(features.length) : features.slice();
       if (values instanceof Uint16Array) toHalf(features, values);

@@ -12,8 +12,8 @@ export interface ExtractOptions {
   /** What is done to the colours of the slide. */
   readonly recolouring: Recolouring | null;
   readonly signal: AbortSignal;
-  /** Patches encoded so far, those left out included. */
-  readonly onProgress: (done: number) => void;
+  /** Patches encoded so far, those left out included. Awaited: the next ones are encoded meanwhile, but not put away. */
+  readonly onProgress: (done: number) => Promise<void>;
 }
 
 interface EncodedBatch {
@@ -42,7 +42,7 @@ export async function extractBag(
       pickRows(features, encoder.dimension, rows),
       pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
     );
-    onProgress(batch.first + batch.count);
+    await onProgress(batch.first + batch.count);
   }
 }
 

@@ -22,6 +22,7 @@ import { VERSION } from '../version.ts';
 import { type FinishedBag, heldBag, keptBag } from './bag-sink.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
+import { LiveSlide } from './live-slide.ts';
 import { patchTable } from './patch-table.ts';
 import type { Predictor } from './predictor.ts';
 import { drawPreview } from './preview.ts';
@@ -56,6 +57,8 @@ export interface SlideControl {
   readonly stations?: Stations;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, patches: number) => void;
+  /** Whether a viewer can watch. */
+  readonly live: boolean;
   /** Takes a part of the patches, to see how the whole would go. */
   readonly sample?: (grid: PatchGrid) => PatchGrid;
 }
@@ -77,6 +80,8 @@ interface Job {
 
 /** Its patches are being read already. */
 interface PreparedJob extends Job {
+  /** Null when nobody can watch. */
+  readonly live: LiveSlide | null;
   readonly batches: AsyncGenerator<PatchStreamBatch, void, void>;
 }
 
@@ -96,9 +101,10 @@ export async function runSlide(
   folder: string,
   line: Line,
   options: SlideOptions,
-  control: SlideControl,
+  given: SlideControl,
 ): Promise<FinishedSlide> {
-  const { stages, signal, stations = new Stations() } = control;
+  const control = { stations: new Stations(), ...given };
+  const { stages, signal, stations } = control;
   const work = join(dirname(folder), `.${input.id}.partial`);
   await rm(work, { recursive: true, force: true });
   const opened: (() => Promise<unknown>)[] = [];
@@ -116,7 +122,9 @@ export async function runSlide(
       const batches = line.encoder ? readAhead(all) : all;
       // Also what was asked for and never taken; a generator that has not begun would not see its own end.
       opened.push(() => Promise.allSettled([batches.return(), all.return()]));
-      return { input, slide, hash, survey, stain, work, line, options, control, batches };
+      const job = { input, slide, hash, survey, stain, work, line, options, control };
+      await stages.run('write', () => writeSurvey(job));
+      return { ...job, batches, live: control.live && line.encoder ? await openLive(job) : null };
     });
     const extracted = await stations.extract.run(async () => {
       signal.throwIfAborted();
@@ -132,6 +140,7 @@ export async function runSlide(
       const prediction = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
       await stages.run('write', async () => {
         await writeRecords(extracted, record, prediction);
+        await prepared.live?.remove();
         await rm(folder, { recursive: true, force: true });
         await rename(work, folder);
       });
@@ -141,6 +150,22 @@ export async function runSlide(
     for (const close of opened.reverse()) await close();
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** For whoever watches: what is known of the slide before its first patch is encoded. */
+async function openLive(job: Job): Promise<LiveSlide> {
+  const { work, survey, input, line, control } = job;
+  const live = new LiveSlide({
+    work,
+    slide: await slideRecord(job),
+    patches: survey.grid.count,
+    label: input.label,
+    predictor: line.predictor,
+    model: control.stations!.model,
+    signal: control.signal,
+  });
+  await live.begin();
+  return live;
 }
 
 async function fitStain(
@@ -198,18 +223,25 @@ async function measure(job: Job): Promise<ExtractedJob> {
 
 /** Writes the bag, or holds it for the model. */
 async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob> {
-  const { work, survey, stain, options, control, batches, line } = job;
+  const { work, survey, stain, options, control, batches, line, live } = job;
   const { grid } = survey;
   const { stages, signal } = control;
   const sieve = new PatchSieve(options.tiling, survey.inkBlock);
   const bag = await stages.run('extract', async () => {
     const open = options.keepBags || !line.predictor ? keptBag : heldBag;
-    const sink = await open(join(work, 'bag.arrow'), bagMeta(job, encoder), {
-      dimension: encoder.dimension,
-      dtype: options.dtype,
-    });
+    const { dimension } = encoder;
+    const meta = bagMeta(job, encoder);
+    const sink = await open(join(work, 'bag.arrow'), meta, { dimension, dtype: options.dtype });
+    const soFar = () => {
+      const { count, read } = sink;
+      const { coords } = excludeFromGrid(grid, sieve.excluded);
+      return { meta, dimension, count, read, coords: coords.subarray(0, 2 * count) };
+    };
     try {
-      const onProgress = (done: number) => control.onProgress(done, grid.count);
+      const onProgress = async (done: number) => {
+        control.onProgress(done, grid.count);
+        await live?.hear(done, sink.count, soFar);
+      };
       await extractBag(grid, batches, encoder, sink, {
         sieve,
         recolouring: stain?.recolouring ?? null,
@@ -237,7 +269,9 @@ async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promis
   const { stages, signal } = control;
   const { result, ranked } = await stages.run('aggregate', async () => {
     const placed = { ...bag, coords: survey.grid.coords };
-    const prediction = await predictor.predict({ id: input.id, hash }, placed, input.label, signal);
+    const prediction = await control.stations!.model.run(() =>
+      predictor.predict({ id: input.id, hash }, placed, input.label, signal),
+    );
     if (prediction.scores) await bag.addScores(prediction.scores);
     return prediction;
   });
@@ -251,12 +285,16 @@ async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promis
   return result;
 }
 
+/** What does not wait for the patches. */
+async function writeSurvey({ work, slide, survey: { thumbnail, tissue } }: Job): Promise<void> {
+  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
+  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, slide.levels[0]!)));
+}
+
 /** What is small, at the end; `slide.json` last. */
 async function writeRecords(job: Job, record: SlideRecord, prediction: PredictionResult | null): Promise<void> {
   const { work, line, survey, slide } = job;
   const { tissue, thumbnail, grid } = survey;
-  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
-  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, record)));
   if (!line.encoder) {
     await writeWhole(join(work, 'preview.png'), await encodePng(drawPreview(thumbnail, tissue, grid, holesOf(slide))));
   }

@@ -3,6 +3,7 @@
  *
  *     GET, POST, DELETE /api/session                      SessionView; POST {token} or {name, password} signs in
  *     GET /api/run                                        RunView
+ *     GET /api/live                                       LiveView, under an ETag: what a page asks all the time
  *     GET /api/slides                                     SlideEntry[]
  *     GET /api/slides/:id                                 SlideView
  *     GET /api/slides/:id/tiles/:level/:column_:row.jpg   one tile of the picture, JPEG
@@ -55,7 +56,24 @@ export interface ModelView {
   readonly trained: boolean;
 }
 
-export type SlideStatus = 'done' | 'no-tissue' | 'failed' | 'unfinished';
+/** `running` is being worked on now; `unfinished` was left so. */
+export type SlideStatus = 'done' | 'no-tissue' | 'failed' | 'unfinished' | 'running';
+
+/** How far a slide is that is being worked on. */
+export interface LiveProgress {
+  /** Patches read of `patches`. */
+  readonly done: number;
+  readonly patches: number;
+  /** Prediction and scores are those of so many patches; 0 before there are any. */
+  readonly predictedPatches: number;
+}
+
+export interface LiveView {
+  /** Another one when the list of slides has changed in anything but the progress. */
+  readonly revision: string;
+  /** Those that are being worked on. */
+  readonly slides: readonly (LiveProgress & { readonly id: string })[];
+}
 
 export interface ClassProbability {
   readonly name: string;
@@ -74,6 +92,8 @@ export interface SlideEntry {
   readonly label: string | null;
   readonly nPatches: number | null;
   readonly hasThumbnail: boolean;
+  /** Null unless the slide is being worked on; then prediction and probabilities are those of the patches so far. */
+  readonly live: LiveProgress | null;
   /** Why it failed, or what it was warned of. */
   readonly warnings: readonly string[];
 }

@@ -18,12 +18,13 @@ import { addAccess } from './access-routes.ts';
 import { readAccounts } from './accounts.ts';
 import { Counterfactuals } from './counterfactual.ts';
 import { isLoopback, ownNames, SECURITY_HEADERS } from './guard.ts';
+import { readLiveSlides } from './live-slides.ts';
 import { readPageFiles } from './page-files.ts';
 import { Pictures } from './pictures.ts';
 import { ASK, bytesResponse, problemResponse, type ViewerEnv } from './responses.ts';
 import { Reviews } from './review.ts';
 import { addReviewRoutes } from './review-routes.ts';
-import { type RunRecord, readRunFolder } from './run-folder.ts';
+import { type RunRecord, readRunFolder, withLive } from './run-folder.ts';
 import { addSlideRoutes, type BlindnessOf, slideView } from './slide-routes.ts';
 import { Storage } from './storage.ts';
 import { addTileRoutes } from './tile-routes.ts';
@@ -103,7 +104,14 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   // Tiles first: they are many and need no compression.
   addTileRoutes(app, (id) => run.slides.get(id)?.slide ?? null, pictures);
   app.use(compress({ contentTypeFilter: COMPRESSIBLE }));
-  const reader = { current: () => run, refresh: async () => (run = await readRunFolder(runDir)) };
+  const folder = resolve(runDir);
+  const refresh = async () => (run = await readRunFolder(runDir));
+  const look = async () => {
+    const live = await readLiveSlides(folder);
+    run = withLive(run, folder, live) ?? (await refresh());
+    return live;
+  };
+  const reader = { folder, current: () => run, refresh, look };
   const blindnessOf: BlindnessOf = async (c) => {
     const { name, role } = c.get('user')!;
     const database = role === 'reader' ? await storage.find() : null;

@@ -2,9 +2,11 @@
 import { readFile, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { messageOf } from '../errors.ts';
+import type { LiveResult } from '../mil/result.ts';
 import { type CounterfactualEntry, encodeScores, type SlideView } from './api.ts';
 import { ByteCache } from './byte-cache.ts';
 import type { Counterfactuals } from './counterfactual.ts';
+import { liveView } from './live-slides.ts';
 import { rasterJpeg } from './picture.ts';
 import { type Pictures, pictureVersion } from './pictures.ts';
 import {
@@ -12,6 +14,7 @@ import {
   bytesResponse,
   contentTag,
   fresh,
+  jsonResponse,
   KEEP,
   problemResponse,
   unknownSlide,
@@ -23,10 +26,12 @@ import type { RunRecord, SlideRecord } from './run-folder.ts';
 import { readScores, scoreColumns } from './slide-scores.ts';
 import { blinded, modelOf, modelView, pictureOf, runView, slideEntry, slideFacts } from './views.ts';
 
-/** The run as it was read last, and read anew. */
+/** The run as it was read last, read anew, and with a look at the slides under way alone. */
 export interface RunReader {
+  readonly folder: string;
   current(): RunRecord;
   refresh(): Promise<RunRecord>;
+  look(): Promise<ReadonlyMap<string, LiveResult>>;
 }
 
 /** What the one who asks may not see of a slide; null when everything. */
@@ -55,8 +60,14 @@ export function addSlideRoutes(
 ): void {
   const scoreCache = new ByteCache(SCORE_CACHE_BYTES);
   const find = (id: string) => run.current().slides.get(id);
+  /** A slide under way has more patches each time. */
+  const findNow = async (id: string) => {
+    if (find(id)?.status === 'running') await run.look();
+    return find(id);
+  };
 
   app.get('/api/run', async (c) => fresh(c, runView(await run.refresh())));
+  app.get('/api/live', async (c) => jsonResponse(c, await liveView(run.folder, await run.look())));
   app.get('/api/slides', async (c) => {
     const hidden = await blindnessOf(c);
     const entries = [...(await run.refresh()).slides.values()].map(slideEntry);
@@ -66,17 +77,16 @@ export function addSlideRoutes(
     );
   });
   app.get('/api/slides/:id', async (c) => {
-    const record = find(c.req.param('id'));
+    const record = await findNow(c.req.param('id'));
     if (!record) return unknownSlide(c);
     const hidden = (await blindnessOf(c))(record.id) ?? OPEN;
     return fresh(c, blinded(await slideView(record, run.current(), pictures, showLabels), hidden));
   });
 
   app.get('/api/slides/:id/scores', async (c) => {
-    const folder = find(c.req.param('id'))?.folder;
-    if (!folder) return unknownSlide(c);
+    const bag = find(c.req.param('id'))?.bag;
+    if (!bag) return unknownSlide(c);
     if ((await blindnessOf(c))(c.req.param('id'))?.model) return stillBlind();
-    const bag = join(folder, 'bag.arrow');
     const column = c.req.query('column') ?? 'attention';
     const tag = `${await contentTag(bag)}-${encodeURIComponent(column)}`;
     const scores = await scoreCache.get(`${bag} ${tag}`, async () => encodeScores(await readScores(bag, column)));
@@ -97,11 +107,11 @@ export function addSlideRoutes(
 
   app.post('/api/slides/:id/counterfactual', async (c) => {
     const record = find(c.req.param('id'));
-    if (!record?.slide || !record.folder) return unknownSlide(c);
+    if (!record?.slide || !record.bag) return unknownSlide(c);
     if ((await blindnessOf(c))(record.id)?.model) return stillBlind();
-    if (!record.prediction)
+    if (!record.prediction || record.live)
       return problemResponse('no-prediction', 'This slide has no prediction to compare with.', 422);
-    const bag = join(record.folder, 'bag.arrow');
+    const { bag } = record;
     const model = run.current().result?.configuration.model;
     const entry = (await c.req.json().catch(() => ({}))) as CounterfactualEntry;
     const view = await counterfactuals.predict(
@@ -135,7 +145,7 @@ export async function slideView(
   pictures: Pictures,
   showLabels: boolean,
 ): Promise<SlideView> {
-  const { slide, folder } = record;
+  const { slide, folder, bag, live } = record;
   const picture = slide
     ? await attempt(() =>
         pictures.use(slide, async ({ own, slide: { associated } }) => {
@@ -144,7 +154,11 @@ export async function slideView(
         }),
       )
     : null;
-  const columns = slide && folder ? await attempt(() => scoreColumns(join(folder, 'bag.arrow'), slide)) : null;
+  const waits = live !== null && live.predictedPatches === 0;
+  const columns = slide && bag && !waits ? await attempt(() => scoreColumns(bag, slide)) : null;
+  const noScores = waits
+    ? 'The first scores come when the model has read some patches.'
+    : 'The run kept nothing of this slide.';
   return {
     ...slideEntry(record),
     picture: picture?.value?.picture ?? null,
@@ -152,7 +166,7 @@ export async function slideView(
     facts: slide && slideFacts(slide),
     model: record.prediction ? modelView(record.prediction.model) : modelOf(run),
     scoreColumns: columns?.value ?? [],
-    scoresProblem: columns ? columns.problem : 'The run kept nothing of this slide.',
+    scoresProblem: columns ? columns.problem : noScores,
     hasTissue: folder !== null && (await contentTag(join(folder, 'tissue.geojson'))) !== 'none',
     associated: picture?.value?.associated ?? [],
   };

@@ -10,6 +10,7 @@ import { HeatmapControls } from './heatmap-controls.ts';
 import { Holes } from './holes.ts';
 import { onKeys } from './keys.ts';
 import { LinkedViews } from './linked-views.ts';
+import { LiveRun } from './live.ts';
 import { Outline } from './outline.ts';
 import { showBanners, showPanel, slideBanners } from './panel.ts';
 import { readPermalink, toPermalink } from './permalink.ts';
@@ -59,6 +60,22 @@ const desk = new ReviewDesk({
     if (!active && shown) void choose(shown.id);
   },
 });
+const liveRun = new LiveRun({
+  onList: async () => {
+    const running = shown?.live !== null;
+    await showRun();
+    const now = entries.find(({ id }) => id === shown?.id);
+    if (running && now && now.status !== 'running' && !desk.active) await choose(now.id, stage.view);
+    else if (!shown) await chooseFirst();
+  },
+  onProgress: (id, progress, hasScores) => {
+    slides?.progress(id, progress);
+    if (shown?.id !== id || desk.active) return;
+    if (hasScores) void grow(id).catch(complain);
+    else showLive({ ...shown, live: progress });
+  },
+  onContact: (answers) => banners(...(answers ? [] : ['The viewer does not answer. What is shown may be old.'])),
+});
 
 let session: SessionView = { mode: 'open', user: null };
 let entries: readonly SlideEntry[] = [];
@@ -72,15 +89,26 @@ let lostTiles = 0;
 
 async function start(): Promise<void> {
   session = await openSession();
+  slides = new SlideList([], choose);
+  await showRun();
+  if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
+  liveRun.look();
+  if (entries.length > 0) await chooseFirst();
+  else complain('This run has no slides yet. They appear here as they are worked on.');
+}
+
+async function showRun(): Promise<void> {
   const [run, found] = await Promise.all([getRun(), getSlides()]);
   entries = found;
   runWarnings = run.warnings;
   byId('run-name').textContent = run.finishedAt ? run.name : `${run.name} (not finished)`;
   document.title = `${run.name} · Lamina`;
-  if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
-  slides = new SlideList(entries, choose);
+  slides?.update(entries);
+}
+
+/** The slide of the address, or one with something to see. */
+async function chooseFirst(): Promise<void> {
   const { slide, view } = readPermalink(location.hash);
-  if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
   const asked = entries.find(({ id }) => id === slide);
   await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id, asked ? view : null);
 }
@@ -95,6 +123,22 @@ async function choose(id: string, view: StageView | null = null): Promise<void> 
   } catch (error) {
     if (!signal.aborted) complain(error);
   }
+}
+
+/** More of a slide under way: its prediction and scores, where the view is. */
+async function grow(id: string): Promise<void> {
+  const { signal } = loading;
+  const slide = await getSlide(id, signal);
+  if (shown?.id !== id || slide.live === null) return;
+  showLive(slide);
+  controls.offer(slide);
+  await showScores(signal);
+}
+
+function showLive(slide: SlideView): void {
+  shown = slide;
+  showPanel(slide);
+  banners();
 }
 
 /** Shows a slide, then its scores, outline and annotations as they come. */

@@ -5,6 +5,7 @@ import {
   type CounterfactualEntry,
   type CounterfactualView,
   decodeScores,
+  type LiveView,
   type Problem,
   type QueueView,
   type ReviewSetup,
@@ -38,6 +39,8 @@ export const signIn = (given: { name?: string; password?: string; token?: string
 export const signOut = () => change<SessionView>('DELETE', 'api/session');
 
 export const getRun = () => getJson<RunView>('api/run');
+/** The browser sends the ETag of what it has, so that most answers are empty. */
+export const getLive = () => getJson<LiveView>('api/live');
 export const getSlides = () => getJson<SlideEntry[]>('api/slides');
 export const getSlide = (id: string, signal: AbortSignal) => getJson<SlideView>(slideUrl(id), signal);
 export const getTissue = (id: string, signal: AbortSignal) =>

@@ -1,6 +1,7 @@
 /** The list of slides on the left. */
-import { type SlideEntry, slideUrl } from '../api.ts';
+import { type LiveProgress, type SlideEntry, slideUrl } from '../api.ts';
 import { byId, element } from './element.ts';
+import { shareOf } from './live.ts';
 import { probabilityBars } from './probabilities.ts';
 
 const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
@@ -8,24 +9,47 @@ const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
   'no-tissue': 'No tissue found',
   failed: 'Failed',
   unfinished: 'Not finished',
+  running: 'Being read',
 };
 
 export class SlideList {
   private readonly list = byId('slide-list');
   private readonly filter = byId<HTMLInputElement>('filter');
   private readonly buttons = new Map<string, HTMLButtonElement>();
-  private readonly entries: readonly SlideEntry[];
+  private readonly onChoose: (id: string) => void;
+  private entries: readonly SlideEntry[] = [];
 
   constructor(entries: readonly SlideEntry[], onChoose: (id: string) => void) {
-    this.entries = entries;
-    for (const entry of entries) {
-      const button = slideButton(entry);
-      button.addEventListener('click', () => onChoose(entry.id));
-      this.buttons.set(entry.id, button);
-      this.list.append(element('li', '', button));
-    }
+    this.onChoose = onChoose;
     this.filter.addEventListener('input', () => this.applyFilter());
+    this.update(entries);
+  }
+
+  /** Takes another list; a slide that is as it was keeps its button, and with it the focus. */
+  update(entries: readonly SlideEntry[]): void {
+    const before = new Map(this.entries.map((entry) => [entry.id, JSON.stringify(entry)]));
+    const marked = [...this.buttons].find(([, button]) => button.ariaCurrent === 'true')?.[0];
+    const focused = [...this.buttons].find(([, button]) => button === document.activeElement)?.[0];
+    this.entries = entries;
+    const items = entries.map((entry) => {
+      const kept = before.get(entry.id) === JSON.stringify(entry) ? this.buttons.get(entry.id) : undefined;
+      if (kept) return kept.parentElement!;
+      const button = slideButton(entry);
+      button.addEventListener('click', () => this.onChoose(entry.id));
+      this.buttons.set(entry.id, button);
+      return element('li', '', button);
+    });
+    for (const id of this.buttons.keys()) if (!entries.some((entry) => entry.id === id)) this.buttons.delete(id);
+    this.list.replaceChildren(...items);
+    if (marked) this.mark(marked);
+    if (focused) this.buttons.get(focused)?.focus();
     this.applyFilter();
+  }
+
+  /** How far a slide is that is being worked on. */
+  progress(id: string, progress: LiveProgress): void {
+    const status = this.buttons.get(id)?.querySelector('.status');
+    if (status) status.textContent = `${STATUS.running}, ${shareOf(progress)}`;
   }
 
   mark(id: string): void {
@@ -74,8 +98,11 @@ function thumbnail({ id, hasThumbnail }: SlideEntry): HTMLElement {
 
 function slideButton(entry: SlideEntry): HTMLButtonElement {
   const words = element('span', 'words', element('span', 'name', entry.id));
-  if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, STATUS[entry.status]));
-  if (entry.prediction !== null) words.append(element('span', 'predicted', entry.prediction));
+  const { live } = entry;
+  const status = live ? `${STATUS.running}, ${shareOf(live)}` : STATUS[entry.status];
+  if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, status));
+  if (entry.prediction !== null)
+    words.append(element('span', 'predicted', live ? `so far ${entry.prediction}` : entry.prediction));
   words.append(probabilityBars(entry, 'small'));
   const button = element('button', 'slide', thumbnail(entry), words);
   button.type = 'button';
