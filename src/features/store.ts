@@ -22,6 +22,7 @@ import {
   RecordBatch,
   RecordBatchFileWriter,
   RecordBatchReader,
+  RecordBatchStreamWriter,
   Schema,
   Struct,
   type TypeMap,
@@ -89,8 +90,6 @@ export interface BagWriterOptions {
 /** Rows of one record batch: a few MB at the usual widths, so that a reader may stream. */
 const ROWS_PER_BATCH = 1024;
 const META_KEY = 'lamina.bag';
-/** `ARROW1` and two zeros, before the schema. */
-const MAGIC_BYTES = 8;
 const COORDINATES = ['x', 'y'];
 
 /**
@@ -386,17 +385,17 @@ class ArrowFile {
   /** The schema as a stream of Arrow begins with it: a batch behind it can be read by itself. */
   private readonly head: Uint8Array;
   /** Where each record batch ends in the file; the first number is where the first one begins. */
-  private readonly ends: number[];
+  private readonly ends: number[] = [];
 
   private constructor(path: string, schema: Schema, handle: FileHandle) {
     this.path = path;
     this.schema = schema;
     this.handle = handle;
+    const head = new Chunks();
+    new RecordBatchStreamWriter().reset(head, schema);
+    this.head = head.take();
     this.writer.reset(this.chunks, schema);
-    const start = this.chunks.take();
-    this.head = start.subarray(MAGIC_BYTES);
-    this.ends = [start.length];
-    this.chunks.write(start);
+    this.ends.push(this.chunks.pendingBytes);
   }
 
   static async create(path: string, schema: Schema): Promise<ArrowFile> {
@@ -417,16 +416,15 @@ class ArrowFile {
     const bytes = new Uint8Array(this.head.length + end - start);
     bytes.set(this.head);
     await this.handle.read(bytes, this.head.length, end - start, start);
-    return RecordBatchReader.from(bytes).next().value as RecordBatch;
+    return RecordBatchReader.from(bytes).open().next().value as RecordBatch;
   }
 
   async write(columns: Data[]): Promise<void> {
     const type = new Struct(this.schema.fields);
     const length = columns[0]!.length;
     this.writer.write(new RecordBatch(this.schema, makeData({ type, length, nullCount: 0, children: columns })));
-    const first = this.batches === 0;
-    const bytes = await this.flush();
-    this.ends.push(first ? bytes : this.ends.at(-1)! + bytes);
+    const before = this.batches === 0 ? 0 : this.ends.at(-1)!;
+    this.ends.push(before + (await this.flush()));
   }
 
   async finish(): Promise<void> {
@@ -468,6 +466,10 @@ class Chunks extends AsyncByteQueue {
 
   override write(chunk: Uint8Array): void {
     this.pending.push(chunk);
+  }
+
+  get pendingBytes(): number {
+    return this.pending.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 
   take(): Uint8Array {

@@ -17,7 +17,7 @@ import { makeFolder, writeJson } from './whole-file.ts';
 /** Watchers see no more than this often how far it is. */
 const INTERVAL_MS = 1000;
 /** Of the time since the first patch, for predictions on the way. */
-const MOST_SHARE = 0.02;
+const MOST_SHARE = 0.03;
 
 export interface LiveOptions {
   /** The slide's hidden folder. */
@@ -44,10 +44,11 @@ export class LiveSlide {
   #done = 0;
   #prediction: PredictionResult | null = null;
   #predicted = 0;
+  #times = 0;
   #began = 0;
   #written = 0;
   #spentMs = 0;
-  #msPerPatch = 0;
+  #lastMs = 0;
   #givenUp = false;
 
   constructor(options: LiveOptions) {
@@ -77,18 +78,19 @@ export class LiveSlide {
       if (this.#mayPredict(count, now)) await this.#predict(bag());
       await this.#write();
     });
-    this.#spentMs += performance.now() - now;
+    if (this.#times > 1) this.#spentMs += performance.now() - now;
   }
 
   async remove(): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  /** The first time that costs what nobody knows yet; after that only what fits the share. */
+  /** The first time warms the model up, the second says what a patch costs; after that only what fits the share. */
   #mayPredict(count: number, now: number): boolean {
     const { predictor, model } = this.#options;
-    const expected = this.#msPerPatch * count;
-    const fits = this.#spentMs + expected <= MOST_SHARE * (now - this.#began) || this.#predicted === 0;
+    // Part of it grows with the patches, part does not.
+    const expected = (this.#lastMs * (1 + count / this.#predicted)) / 2;
+    const fits = this.#times < 2 || this.#spentMs + expected <= MOST_SHARE * (now - this.#began);
     return predictor !== null && count > this.#predicted && model.isFree && fits;
   }
 
@@ -106,7 +108,8 @@ export class LiveSlide {
     }
     this.#prediction = result;
     this.#predicted = bag.count;
-    this.#msPerPatch = (performance.now() - start) / bag.count;
+    this.#times++;
+    this.#lastMs = performance.now() - start;
   }
 
   async #write(): Promise<void> {

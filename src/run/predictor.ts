@@ -1,8 +1,10 @@
 /** A model on a device, as the line uses it: a bag in, the prediction file and the score columns out. */
 import { createHash } from 'node:crypto';
+import type { Bag } from '../features/bag.ts';
 import type { Scores } from '../features/store.ts';
 import type { Device } from '../kernels/device.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
+import { patchSources } from '../mil/explain.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { openModel } from '../mil/model-folder.ts';
@@ -28,6 +30,8 @@ export interface Predictor {
     label: string | null,
     signal: AbortSignal,
   ): Promise<Prediction>;
+  /** For each patch its share in what feeds the one of this row. @throws UserError as `patchSources` */
+  sources(bag: Bag, row: number): Promise<Float32Array>;
   close(): Promise<void>;
 }
 
@@ -72,6 +76,7 @@ export async function openPredictor(path: string, options: PredictorOptions): Pr
         const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
         return { result, scores, ranked: raw ?? attention };
       },
+      sources: (bag, row) => patchSources(opened, bag, row),
       async close() {
         opened.parameters.close();
         await device.close();

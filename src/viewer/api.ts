@@ -7,12 +7,14 @@
  *     GET /api/slides                                     SlideEntry[]
  *     GET /api/slides/:id                                 SlideView
  *     GET /api/slides/:id/tiles/:level/:column_:row.jpg   one tile of the picture, JPEG
- *     GET /api/slides/:id/scores?column=attention         scores, binary (see `decodeScores`)
+ *     GET /api/slides/:id/scores?column=attention         scores, binary (see `decodeScores`); &run=against of the second run
  *     GET /api/slides/:id/tissue.geojson                  tissue outline, level-0 px
  *     GET /api/slides/:id/thumbnail.jpg
  *     GET /api/slides/:id/heatmap.png                     the picture the run drew
  *     GET /api/slides/:id/associated/:name                a small picture out of the slide file, JPEG
  *     POST /api/slides/:id/counterfactual                 CounterfactualEntry -> CounterfactualView
+ *     POST /api/slides/:id/sources                        PatchEntry -> scores, binary: which patches feed this one
+ *     POST /api/slides/:id/similar                        SimilarEntry -> SimilarView
  *     GET, POST /api/reviews                              ReviewView[]; POST ReviewSetup makes one
  *     GET /api/reviews/:review/queue?reader=              QueueView
  *     GET /api/reviews/:review/slides/:id                 SlideView without what the reader may not see
@@ -123,6 +125,17 @@ export interface SlideView extends SlideEntry {
   readonly hasTissue: boolean;
   /** Names of the small pictures of the slide that may be shown. */
   readonly associated: readonly string[];
+  /** What another run said of the same slide; null without one. */
+  readonly against: AgainstView | null;
+}
+
+/** A second run of a slide, to be compared with the first: `?run=against` gives its scores. */
+export interface AgainstView {
+  /** Name of the run's folder. */
+  readonly run: string;
+  readonly scoreColumns: readonly string[];
+  /** Side of its patches in level-0 px. */
+  readonly patchLevel0Px: number;
 }
 
 export interface Picture {
@@ -184,6 +197,38 @@ export interface CounterfactualView {
   readonly before: readonly number[];
   readonly after: readonly number[];
   /** On the server's device. */
+  readonly seconds: number;
+}
+
+/** A patch, by its top-left corner in level-0 px. */
+export interface PatchEntry {
+  readonly x: number;
+  readonly y: number;
+}
+
+export interface SimilarEntry extends PatchEntry {
+  /** How many to find. */
+  readonly count: number;
+  /** Leaves out the patch's own slide. */
+  readonly otherSlides: boolean;
+}
+
+export interface SimilarPatch extends PatchEntry {
+  readonly slide: string;
+  /** Side in level-0 px of its slide. */
+  readonly side: number;
+  /** Cosine of the angle between the two feature vectors; 1 for the same direction. */
+  readonly similarity: number;
+}
+
+export interface SimilarView {
+  /** The most similar first. */
+  readonly patches: readonly SimilarPatch[];
+  readonly searched: { readonly slides: number; readonly patches: number };
+  /** Patches that touch or overlap the one that was asked about, which are left out. */
+  readonly neighbours: number;
+  /** Why slides were not searched, a sentence each. */
+  readonly refused: readonly string[];
   readonly seconds: number;
 }
 

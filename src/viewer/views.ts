@@ -81,6 +81,6 @@ export function blinded<T extends SlideEntry | SlideView>(view: T, { model, labe
     ...view,
     ...(label && { label: null }),
     ...(model && { prediction: null, probabilities: [] }),
-    ...(model && 'scoreColumns' in view && { scoreColumns: [], scoresProblem: null, model: null }),
+    ...(model && 'scoreColumns' in view && { scoreColumns: [], scoresProblem: null, model: null, against: null }),
   };
 }

@@ -1,20 +1,28 @@
 /** The patches with the highest, the lowest, or any scores, as small pictures; a click flies there. */
-import { type Scores, slideUrl } from '../api.ts';
+import type { Scores } from '../api.ts';
 import { byId, element } from './element.ts';
 import { figure } from './figures.ts';
+import { type Patch, patchButton } from './patch-picture.ts';
 
 const COUNT = 12;
-const PICTURE_PX = 96;
 
 export type Pick = 'highest' | 'lowest' | 'random';
+
+interface Shown {
+  readonly id: string;
+  readonly scores: Scores;
+  readonly side: number;
+  readonly hasPicture: boolean;
+}
 
 export class Gallery {
   private readonly list = byId('gallery-list');
   private readonly pick = byId<HTMLSelectElement>('gallery-pick');
-  private readonly onChoose: (x: number, y: number, side: number) => void;
-  private shown: { id: string; scores: Scores; side: number; hasPicture: boolean } | null = null;
+  private readonly onChoose: (patch: Patch) => void;
+  private shown: Shown | null = null;
+  private drawn = '';
 
-  constructor(onChoose: (x: number, y: number, side: number) => void) {
+  constructor(onChoose: (patch: Patch) => void) {
     this.onChoose = onChoose;
     this.pick.addEventListener('change', () => this.draw());
   }
@@ -26,32 +34,28 @@ export class Gallery {
   }
 
   private draw(): void {
-    this.list.replaceChildren();
-    if (!this.shown) return;
-    const { id, scores, side, hasPicture } = this.shown;
-    const patches = picked(scores.values, this.pick.value as Pick, COUNT);
-    this.list.append(
-      ...patches.map((patch, i) => {
-        const [x, y] = [scores.coords[2 * patch]!, scores.coords[2 * patch + 1]!];
-        const score = figure(scores.values[patch]!);
-        const button = element('button', 'patch');
-        button.type = 'button';
+    const { shown } = this;
+    const patches = shown ? picked(shown.scores.values, this.pick.value as Pick, COUNT) : [];
+    // A slide under way has new scores every second; pictures that stay are not loaded again.
+    const key = JSON.stringify([shown?.id, patches.map((row) => [placeOf(shown!, row), shown!.scores.values[row]])]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    this.list.replaceChildren(
+      ...patches.map((row, i) => {
+        const { id, scores, hasPicture } = shown!;
+        const patch = placeOf(shown!, row);
+        const score = figure(scores.values[row]!);
+        const button = patchButton(id, patch, hasPicture, score);
         button.ariaLabel = `Patch ${i + 1}, score ${score}: go there`;
-        if (hasPicture && x >= 0 && y >= 0) {
-          const picture = element('img', '');
-          const region = `${x},${y},${Math.round(side)},${Math.round(side)}`;
-          const size = Math.min(PICTURE_PX, Math.round(side));
-          picture.src = slideUrl(id, `iiif/${region}/!${size},${size}/0/default.jpg`);
-          picture.alt = '';
-          picture.loading = 'lazy';
-          button.append(picture);
-        }
-        button.append(element('span', 'share', score));
-        button.addEventListener('click', () => this.onChoose(x, y, side));
+        button.addEventListener('click', () => this.onChoose(patch));
         return element('li', '', button);
       }),
     );
   }
+}
+
+function placeOf({ scores, side }: Shown, row: number): Patch {
+  return { x: scores.coords[2 * row]!, y: scores.coords[2 * row + 1]!, side };
 }
 
 /** Rows of the patches to show, of those that have a score. Random ones are spread evenly over the rows: the same each time. */

@@ -54,8 +54,3 @@ export class LiveRun {
     }
   }
 }
-
-/** `312 of 1,024 patches` as a share, for a list. */
-export function shareOf({ done, patches }: LiveProgress): string {
-  return patches === 0 ? '0 %' : `${Math.floor((100 * done) / patches)} %`;
-}

@@ -1,23 +1,28 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
-import type { SessionView, SlideEntry, SlideView } from '../api.ts';
+import type { Scores, SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
+import { ChosenPatch } from './chosen-patch.ts';
+import { Comparison } from './comparison.ts';
 import { Drawing, type Point, type Tool } from './drawing.ts';
 import { byId } from './element.ts';
 import { count, figure, percent } from './figures.ts';
 import { Gallery } from './gallery.ts';
 import { Heatmap } from './heatmap.ts';
-import { HeatmapControls } from './heatmap-controls.ts';
+import { HeatmapControls, nameOf } from './heatmap-controls.ts';
 import { Holes } from './holes.ts';
 import { onKeys } from './keys.ts';
 import { LinkedViews } from './linked-views.ts';
 import { LiveRun } from './live.ts';
 import { Outline } from './outline.ts';
 import { showBanners, showPanel, slideBanners } from './panel.ts';
+import type { Patch } from './patch-picture.ts';
+import { PatchSources } from './patch-sources.ts';
 import { readPermalink, toPermalink } from './permalink.ts';
 import { ReviewDesk } from './review.ts';
 import { drawScaleBar } from './scale-bar.ts';
 import { getRun, getScores, getSlide, getSlides, getTissue } from './server.ts';
 import { openSession } from './session.ts';
+import { SimilarPatches } from './similar.ts';
 import { SlideList } from './slide-list.ts';
 import { Stage, type StageView } from './stage.ts';
 import { WhatIf } from './what-if.ts';
@@ -26,13 +31,31 @@ const stage = new Stage(byId('osd'), showPosition, () => {
   lostTiles++;
   banners();
 });
-const heatmap = new Heatmap(stage.viewer);
+const second = new Heatmap(stage.viewer, 'second');
+const heatmap = new Heatmap(stage.viewer, 'heatmap', second);
 const holes = new Holes(stage.viewer);
 const outline = new Outline(stage.viewer);
 const annotations = new AnnotationLayer(stage.viewer, () => desk.reader, complain);
 const whatIf = new WhatIf(stage.viewer, complain);
 const drawing = new Drawing(stage.viewer, byId('view'), drawn, showDrawing);
-const gallery = new Gallery((x, y, side) => stage.flyTo(x, y, side));
+const chosen = new ChosenPatch(stage.viewer, () => {
+  sources.cancel();
+  if (computed?.of === 'patch') showComputed(null);
+});
+new SimilarPatches(chosen, (slide, patch) => void visit(slide, patch), complain);
+const sources = new PatchSources(chosen, (found) => showComputed({ ...found, of: 'patch' }), complain);
+const gallery = new Gallery((patch) => {
+  stage.flyTo(patch);
+  chosen.choose(patch);
+});
+const comparison = new Comparison({
+  stage,
+  heatmap,
+  second,
+  shownScores: () => own,
+  showComputed: (found) => showComputed(found && { ...found, of: 'comparison' }),
+  complain,
+});
 const controls = new HeatmapControls(
   heatmap,
   outline,
@@ -71,7 +94,8 @@ const liveRun = new LiveRun({
   onProgress: (id, progress, hasScores) => {
     slides?.progress(id, progress);
     if (shown?.id !== id || desk.active) return;
-    if (hasScores) void grow(id).catch(complain);
+    // What fails because the slide has just been finished is loaded anew with the list.
+    if (hasScores) void grow(id).catch(() => {});
     else showLive({ ...shown, live: progress });
   },
   onContact: (answers) => banners(...(answers ? [] : ['The viewer does not answer. What is shown may be old.'])),
@@ -82,6 +106,9 @@ let entries: readonly SlideEntry[] = [];
 let slides: SlideList | null = null;
 let runWarnings: readonly string[] = [];
 let shown: SlideView | null = null;
+/** Scores of the chosen column, and scores that no column has: a difference, or what feeds a patch. */
+let own: { readonly scores: Scores; readonly name: string } | null = null;
+let computed: { readonly scores: Scores; readonly of: 'patch' | 'comparison' } | null = null;
 /** Ends what is being loaded for the slide before. */
 let loading = new AbortController();
 /** Tiles of the shown slide that did not come. */
@@ -152,14 +179,17 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   controls.offer(slide);
   controls.settings = readPermalink(location.hash).settings;
   heatmap.show(null);
+  own = computed = null;
   gallery.show(slide.id, null, 0, false);
   holes.show(slide.facts?.holes ?? []);
   outline.show(null);
   whatIf.show(slide);
+  chosen.show(slide);
   byId('scale-bar').hidden = true;
   byId('view').classList.toggle('empty', slide.picture === null);
   byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
   stage.show(slide.id, slide.picture, view);
+  comparison.show(slide, entries);
   offerMagnifications(slide);
   showPosition();
   await Promise.all([
@@ -172,11 +202,43 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
 async function showScores(signal: AbortSignal): Promise<void> {
   if (!shown?.facts || !controls.chosenColumn) return;
   const side = shown.facts.patchLevel0Px;
-  const scores = await getScores(shown.id, controls.chosenColumn, signal);
+  const column = controls.chosenColumn;
+  if (computed && !controls.showsComputed) computed = null;
+  const scores = computed?.scores ?? (await getScores(shown.id, column, signal));
   heatmap.show(scores, side);
   gallery.show(shown.id, scores, side, shown.picture !== null);
   controls.showLegend();
   remember();
+  if (computed) return;
+  own = { scores, name: nameOf(column) };
+  comparison.changed();
+}
+
+/** Shows scores that no column has; null the chosen column again. */
+function showComputed(
+  found: { scores: Scores; name: string; caption: string; of: 'patch' | 'comparison' } | null,
+): void {
+  computed = found;
+  if (found) controls.offerComputed(found.name, found.caption, found.of === 'comparison');
+  else controls.withdrawComputed();
+  const { signal } = loading;
+  showScores(signal).catch((error) => signal.aborted || complain(error));
+}
+
+/** The patch under the pointer; for one without a pointer that in the middle of the view. */
+function choosePatch(): void {
+  const place = stage.place ?? stage.middle;
+  const patch = place && heatmap.patchAt(place);
+  if (!patch) return;
+  chosen.choose(patch);
+  chosen.focus();
+}
+
+/** Goes to a patch of any slide of the run. */
+async function visit(slide: string, patch: Patch): Promise<void> {
+  if (slide === shown?.id) stage.flyTo(patch);
+  else await choose(slide, stage.viewOf(patch));
+  if (slide === shown?.id) chosen.choose(patch);
 }
 
 async function showOutline(signal: AbortSignal): Promise<void> {
@@ -318,6 +380,10 @@ byId('what-if-chosen').addEventListener('click', () => whatIf.region(annotations
 for (const button of document.querySelectorAll<HTMLButtonElement>('[data-close]')) {
   button.addEventListener('click', () => button.closest('dialog')?.close());
 }
+byId('osd').addEventListener('contextmenu', (event) => {
+  event.preventDefault();
+  choosePatch();
+});
 stage.viewer.addHandler('animation-finish', remember);
 window.addEventListener('hashchange', () => {
   const { slide, view, settings } = readPermalink(location.hash);
@@ -366,7 +432,13 @@ onKeys({
   o: () => chooseTool('point'),
   m: () => chooseTool('ruler'),
   l: () => chooseTool('lasso'),
-  Escape: () => (drawing.current ? drawing.cancel() : annotations.choose(null)),
+  e: choosePatch,
+  z: () => comparison.swap(),
+  Escape: () => {
+    if (drawing.current) return drawing.cancel();
+    annotations.choose(null);
+    chosen.choose(null);
+  },
   Enter: () => (drawing.current ? drawing.finish() : desk.active && desk.send()),
   Backspace: () => drawing.back() || annotations.remove(),
   Delete: () => annotations.remove(),

@@ -1,7 +1,6 @@
 /** The list of slides on the left. */
 import { type LiveProgress, type SlideEntry, slideUrl } from '../api.ts';
 import { byId, element } from './element.ts';
-import { shareOf } from './live.ts';
 import { probabilityBars } from './probabilities.ts';
 
 const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
@@ -49,7 +48,7 @@ export class SlideList {
   /** How far a slide is that is being worked on. */
   progress(id: string, progress: LiveProgress): void {
     const status = this.buttons.get(id)?.querySelector('.status');
-    if (status) status.textContent = `${STATUS.running}, ${shareOf(progress)}`;
+    if (status) status.textContent = liveStatus(progress);
   }
 
   mark(id: string): void {
@@ -81,6 +80,10 @@ export class SlideList {
   }
 }
 
+function liveStatus({ done, patches }: LiveProgress): string {
+  return done === 0 ? 'Next in line' : `${STATUS.running}, ${Math.floor((100 * done) / patches)} %`;
+}
+
 function plural(slides: number): string {
   return slides === 1 ? '1 slide' : `${slides} slides`;
 }
@@ -99,11 +102,11 @@ function thumbnail({ id, hasThumbnail }: SlideEntry): HTMLElement {
 function slideButton(entry: SlideEntry): HTMLButtonElement {
   const words = element('span', 'words', element('span', 'name', entry.id));
   const { live } = entry;
-  const status = live ? `${STATUS.running}, ${shareOf(live)}` : STATUS[entry.status];
+  const status = live ? liveStatus(live) : STATUS[entry.status];
   if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, status));
-  if (entry.prediction !== null)
-    words.append(element('span', 'predicted', live ? `so far ${entry.prediction}` : entry.prediction));
-  words.append(probabilityBars(entry, 'small'));
+  // What the model says of a part of a slide is said beside the picture only, where it is also said of how much.
+  if (!live && entry.prediction !== null) words.append(element('span', 'predicted', entry.prediction));
+  if (!live) words.append(probabilityBars(entry, 'small'));
   const button = element('button', 'slide', thumbnail(entry), words);
   button.type = 'button';
   button.title = entry.id;
