@@ -68,7 +68,10 @@ export class Comparison {
       new Option('nothing', ''),
       ...group('Scores of this slide', columns, (column) => [nameOf(column), `own ${column}`]),
       ...(slide.against
-        ? group(`Run ${slide.against.run}`, slide.against.scoreColumns, (column) => [nameOf(column), `run ${column}`])
+        ? group(`Run ${slide.against.run}`, slide.against.scoreColumns, (column) => [
+            `${nameOf(column)}, run ${slide.against!.run}`,
+            `run ${column}`,
+          ])
         : []),
       ...group('Slides', slide.picture ? others : [], ({ id }) => [id, `slide ${id}`]),
     );
@@ -104,7 +107,9 @@ export class Comparison {
     this.loading = new AbortController();
     const { signal } = this.loading;
     this.second = null;
-    this.host.stage.overlay(null);
+    this.seesSecond = false;
+    this.share.value = '50';
+    void this.host.stage.overlay(null);
     this.apply();
     const [kind, ...rest] = this.choice.value.split(' ');
     const name = rest.join(' ');
@@ -122,7 +127,7 @@ export class Comparison {
         const from = kind === 'run' ? slide.against : null;
         const scores = await getScores(slide.id, name, signal, from !== null);
         if (signal.aborted) return;
-        const label = from ? `${nameOf(name)} of run ${from.run}` : nameOf(name);
+        const label = from ? `${nameOf(name)}, run ${from.run}` : nameOf(name);
         this.host.second.show(scores, from?.patchLevel0Px ?? slide.facts!.patchLevel0Px);
         this.second = { kind: 'scores', name: label, scores };
       }
@@ -217,7 +222,9 @@ export class Comparison {
     byId('compare-caption').textContent =
       second.kind === 'slide'
         ? 'The slides lie at the same corner and scale. They are not registered: the tissue need not match.'
-        : 'Each in the colours of its own scale; Z shows the other one.';
+        : mode === 'difference'
+          ? ''
+          : 'Each in the colours of its own scale; Z shows the other one.';
   }
 }
 

@@ -122,9 +122,11 @@ export class HeatmapControls {
     const [from, to] = [Number(this.from.value), Number(this.to.value)];
     byId('legend-caption').textContent = [
       this.showsComputed ? this.computed!.caption : '',
-      raw
-        ? 'Colour follows the score itself.'
-        : `Colour follows the rank among the patches of this slide${this.isPartial ? ' read so far' : ''}.`,
+      this.showsComputed && raw
+        ? ''
+        : raw
+          ? 'Colour follows the score itself.'
+          : `Colour follows the rank among the patches of this slide${this.isPartial ? ' read so far' : ''}.`,
       from > 0 || to < 100 ? `Only ${from} to ${to} % of the scale are shown.` : '',
       this.smooth.checked ? 'Smoothed: colours between the middles of patches are interpolated, not measured.' : '',
     ]

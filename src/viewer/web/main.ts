@@ -229,7 +229,11 @@ function showComputed(
 function choosePatch(): void {
   const place = stage.place ?? stage.middle;
   const patch = place && heatmap.patchAt(place);
-  if (!patch) return;
+  if (!patch) {
+    complain(new Error('No patch lies there. Point at one, or bring one into the middle of the view.'));
+    return;
+  }
+  banners();
   chosen.choose(patch);
   chosen.focus();
 }
