@@ -241,10 +241,10 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
   });
 
   it('lays another slide over this one, and says that they are not registered', async () => {
-    await page.uncheck('#heatmap-shown');
     await page.selectOption('#compare-with', 'slide two');
     await page.locator('#compare-label', { hasText: 'A: one   B: two, B at 50' }).waitFor();
     expect(await page.locator('#compare-caption').textContent()).toContain('not registered');
+    expect(await page.locator('canvas[data-layer="heatmap"]').isVisible()).toBe(false);
     await page.locator('#compare-share').fill('100');
     await atRest(page);
     const alone = await browser.newPage({ viewport: { width: 1280, height: 800 } });
@@ -276,7 +276,7 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
     await atRest(page);
     await shootForDocs(page, 'through');
     await page.selectOption('#compare-with', '');
-    await page.check('#heatmap-shown');
+    expect(await page.locator('canvas[data-layer="heatmap"]').isVisible()).toBe(true);
   });
 
   it('has no serious findings of axe, and complained of nothing', async () => {

@@ -4,7 +4,7 @@
  */
 import type { Scores, SlideEntry, SlideView } from '../api.ts';
 import { byId } from './element.ts';
-import { count, percent } from './figures.ts';
+import { count } from './figures.ts';
 import type { Heatmap } from './heatmap.ts';
 import { nameOf } from './heatmap-controls.ts';
 import { rankDifference } from './score-difference.ts';
@@ -164,7 +164,8 @@ export class Comparison {
     byId('swipe-line').style.left = `${100 * share}%`;
     heatmap.clip(0, swipes ? share : 1);
     second.clip(swipes ? share : 0, 1);
-    heatmap.veil(scores && mode === 'blink' && this.seesSecond);
+    // A heatmap over another slide's tissue would be a lie.
+    heatmap.veil(this.second?.kind === 'slide' || (scores && mode === 'blink' && this.seesSecond));
     second.veil(!(swipes || (scores && mode === 'blink' && this.seesSecond)));
     if (this.second?.kind === 'slide') stage.setOverlayOpacity(mode === 'blink' ? Number(this.seesSecond) : share);
     this.showDifference(scores && mode === 'difference');
@@ -217,11 +218,11 @@ export class Comparison {
     const a = second.kind === 'slide' ? (this.slide?.id ?? '') : (this.host.shownScores()?.name ?? 'nothing');
     const both = `A: ${a}   B: ${second.name}`;
     const seen = this.seesSecond ? `B: ${second.name}` : `A: ${a}`;
-    const through = `${both}, B at ${percent(Number(this.share.value) / 100)}`;
+    const through = `${both}, B at ${this.share.value} %`;
     label.textContent = mode === 'blink' ? seen : mode === 'through' ? through : `← A: ${a}   B: ${second.name} →`;
     byId('compare-caption').textContent =
       second.kind === 'slide'
-        ? 'The slides lie at the same corner and scale. They are not registered: the tissue need not match.'
+        ? 'The slides lie at the same corner and scale, not registered: the tissue need not match. The heatmap, which belongs to A, is hidden meanwhile.'
         : mode === 'difference'
           ? ''
           : 'Each in the colours of its own scale; Z shows the other one.';
