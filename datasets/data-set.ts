@@ -66,7 +66,11 @@ export async function filesBelow(folder: string, endings: readonly string[]): Pr
 }
 
 /** The table of labels that came with the slides. @param pattern of its name. */
-export async function labelTable(folder: string, pattern: RegExp, columns: readonly string[]): Promise<CsvRow[]> {
+export async function labelTable(
+  folder: string,
+  pattern: RegExp,
+  columns: readonly string[],
+): Promise<readonly CsvRow[]> {
   const found = (await filesBelow(folder, ['.csv', '.tsv'])).find((file) => pattern.test(file));
   const wrong = (problem: string) =>
     new UserError('no-labels', `${folder}: ${problem}.`, 'Download the labels as well; the card says where they are.');

@@ -4,39 +4,81 @@ import { UserError } from './errors.ts';
 
 export type CsvRow = Readonly<Record<string, string>>;
 
+interface Row {
+  /** Line of the text on which it begins, from 1. */
+  readonly line: number;
+  readonly cells: readonly string[];
+}
+
 /**
- * Rows of cells. A byte-order mark and empty lines are skipped; a cell without its closing quote ends with the text.
+ * Rows of cells. A byte-order mark and empty lines are skipped.
  *
  * @param name the file, for messages.
  * @throws UserError `bad-csv`
  */
-export function parseCsv(name: string, text: string): string[][] {
-  const cell = /(?:"((?:[^"]|"")*)(?:"|$)|([^",\r\n][^,\r\n]*|))(,|\r\n|\n|\r|$)/y;
+export function parseCsv(name: string, text: string): (readonly string[])[] {
+  return rowsOf(name, text).map(({ cells }) => cells);
+}
+
+function rowsOf(name: string, text: string): Row[] {
+  const cell = /(?:"((?:[^"]|"")*)"|([^",\r\n][^,\r\n]*|))(,|\r\n|\n|\r|$)/y;
+  const unclosed = /"(?:[^"]|"")*$/y;
   cell.lastIndex = text.startsWith('\ufeff') ? 1 : 0;
-  const rows: string[][] = [];
-  let row: string[] = [];
+  const rows: Row[] = [];
+  let cells: string[] = [];
+  let [line, begun] = [1, 1];
   while (cell.lastIndex < text.length) {
+    unclosed.lastIndex = cell.lastIndex;
     const match = cell.exec(text);
     if (!match) {
-      const problem = `${name}: the row after ${rows.length} good ones has text behind a closing quote.`;
-      throw new UserError('bad-csv', problem, 'Write each quote within a quoted cell twice.');
+      const what = unclosed.test(text) ? 'a quote that is opened and never closed' : 'text behind a closing quote';
+      const hint = 'Close each quoted cell, and write each quote within one twice.';
+      throw new UserError('bad-csv', `${name}: line ${line} has ${what}.`, hint);
     }
-    row.push(match[1]?.replaceAll('""', '"') ?? match[2]!);
+    line += match[0].match(/\r\n|\n|\r/g)?.length ?? 0;
+    cells.push(match[1]?.replaceAll('""', '"') ?? match[2]!);
     const more = match[3] === ',';
-    if (more && cell.lastIndex === text.length) row.push('');
+    if (more && cell.lastIndex === text.length) cells.push('');
     if (more && cell.lastIndex < text.length) continue;
-    if (row.length > 1 || row[0] !== '') rows.push(row);
-    row = [];
+    if (cells.length > 1 || cells[0] !== '') rows.push({ line: begun, cells });
+    cells = [];
+    begun = line;
   }
   return rows;
 }
 
-/** Rows by the names of the first line; a cell that a row lacks is empty. Errors as `parseCsv`. */
-export function parseTable(name: string, text: string): { columns: string[]; rows: CsvRow[] } {
-  const [head = [], ...lines] = parseCsv(name, text);
-  const columns = head.map((name) => name.trim());
-  const rows = lines.map((line) => Object.fromEntries(columns.map((name, i) => [name, line[i]?.trim() ?? ''])));
-  return { columns, rows };
+export interface Table {
+  readonly columns: readonly string[];
+  readonly rows: readonly CsvRow[];
+  /** Line of the text on which each row begins, from 1. */
+  readonly lines: readonly number[];
+}
+
+/**
+ * Rows by the names of the first line; a cell that a row lacks is empty.
+ *
+ * @throws UserError `bad-csv` also for other separators than commas, and for rows with more cells than there are names.
+ */
+export function parseTable(name: string, text: string): Table {
+  const [head, ...rows] = rowsOf(name, text);
+  const columns = (head?.cells ?? []).map((name) => name.trim());
+  const separator = columns.length === 1 ? /[;\t]/.exec(columns[0]!)?.[0] : undefined;
+  if (separator) {
+    const found = separator === ';' ? 'semicolons' : 'tabs';
+    throw new UserError('bad-csv', `${name}: its cells are separated by ${found}.`, 'Save it with commas.');
+  }
+  const long = rows.filter(({ cells }) => cells.slice(columns.length).some((cell) => cell.trim() !== ''));
+  if (long.length > 0) {
+    const [{ line, cells }] = long as [Row];
+    const others = long.length > 1 ? `, and ${long.length - 1} more rows likewise` : '';
+    const problem = `${name}: line ${line} has ${cells.length} cells for ${columns.length} columns${others}.`;
+    throw new UserError('bad-csv', problem, 'Put a cell that has a comma in it into quotes.');
+  }
+  return {
+    columns,
+    rows: rows.map(({ cells }) => Object.fromEntries(columns.map((name, i) => [name, cells[i]?.trim() ?? '']))),
+    lines: rows.map(({ line }) => line),
+  };
 }
 
 /** A table with its line of names; null is an empty cell. */

@@ -21,8 +21,20 @@ describe('comma-separated values', () => {
     ]);
   });
 
-  it('says where a cell is malformed', () => {
-    expect(() => parseCsv('t.csv', 'a\n"b"c\n')).toThrow('t.csv: the row after 1 good ones');
+  it('says on which line a cell is malformed, empty lines and breaks within cells counted', () => {
+    expect(() => parseCsv('t.csv', 'a\n"b"c\n')).toThrow('t.csv: line 2 has text behind a closing quote');
+    expect(() => parseCsv('t.csv', 'a\n\n"b\nb"\nc\n"d,e\nf\n')).toThrow('t.csv: line 6 has a quote that is opened');
+    expect(parseTable('t.csv', 'a\r\n\r\n"b\r\nb"\r\nc\r\n').lines).toEqual([3, 5]);
+  });
+
+  it('refuses other separators, and rows with more cells than there are columns', () => {
+    expect(() => parseTable('t.csv', 'slide;label\na;x\n')).toThrow('separated by semicolons. Save it with commas.');
+    expect(() => parseTable('t.csv', 'slide\tlabel\na\tx\n')).toThrow('separated by tabs');
+    expect(() => parseTable('t.csv', 'slide,label\na,x\n\nDoe, J,y\nb,x\nc,d,e,f\n')).toThrow(
+      'line 4 has 3 cells for 2 columns, and 1 more rows likewise',
+    );
+    // Empty ones are what spreadsheets leave behind.
+    expect(parseTable('t.csv', 'slide,label\na,x,,\n').rows).toEqual([{ slide: 'a', label: 'x' }]);
   });
 
   it('reads what it wrote', () => {

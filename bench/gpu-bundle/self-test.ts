@@ -115,18 +115,19 @@ async function parity(device: Device, folder: string): Promise<Parity> {
   };
 }
 
-async function benches({ software }: Options): Promise<Benches> {
+async function benches({ software }: Options, f16: boolean): Promise<Benches> {
   // No PyTorch beside it: the folder is that of the bundle.
   const options = { device: software ? 'wasm' : 'webgpu', quick: software, say, peer: import.meta.dirname } as const;
+  const onKernels = f16 && !software ? ({ ...options, device: 'webgpu-f16' } as const) : options;
   const reports: Report[] = [];
   const notes = software ? ['a software adapter is not timed: these are small sizes on the CPU'] : [];
-  for (const measure of [benchKernels, benchModel]) {
+  for (const measure of [() => benchKernels(onKernels), () => benchModel(options)]) {
     try {
-      reports.push(await measure(options));
+      reports.push(await measure());
     } catch (error) {
       // Rather a report without these figures than none.
       process.exitCode = 1;
-      notes.push(`${measure.name} failed: ${messageOf(error)}`);
+      notes.push(`a benchmark failed: ${messageOf(error)}`);
     }
   }
   return {
@@ -144,7 +145,7 @@ async function selfTest(options: Options) {
   say('golden cases on the CPU');
   const goldenOnCpu = await parity(await openWasm({ native: false }), folder);
   if (golden.failed + goldenOnCpu.failed > 0) process.exitCode = 1;
-  return { ...about, ...found, golden, goldenOnCpu, ...(await benches(options)) };
+  return { ...about, ...found, golden, goldenOnCpu, ...(await benches(options, found.features.includes('shader-f16'))) };
 }
 
 function readOptions(): Options {

@@ -39,12 +39,14 @@ export async function checkModel(device: Device, shape: ModelShape, options: Ste
   try {
     const before = await readWeights(device, parameters.tensors);
     const wanted = plainMambaMil(model.config, before, matrix);
-    expectClose(`${shape.type} forward`, await predict(device, model, bag), wanted, 5e-5);
+    // f16 has 11 bits, and a prediction is some hundred roundings away from the features.
+    const tolerance = device.half ? 5e-3 : 5e-5;
+    expectClose(`${shape.type} forward`, await predict(device, model, bag), wanted, tolerance);
     const read = async (first: number, count: number) =>
       rows.subarray(first * shape.input, (first + count) * shape.input);
     const source = { count: PATCHES, dimension: shape.input, read };
     const streamed = await streamBag(model, device, source, { chunk: CHUNK });
-    expectClose(`${shape.type} in pieces`, streamed.logits, wanted, 5e-5);
+    expectClose(`${shape.type} in pieces`, streamed.logits, wanted, tolerance);
 
     const label = 1;
     trainingStep(trainee, bag, label, options);

@@ -7,6 +7,7 @@ import { attentionPoolCase, conv1dCase, layerNormCase, type ProductShape, produc
 import type { ScanArrays } from './plain-scan.ts';
 import { type Floor, type Limit, type Result, resultOf } from './result.ts';
 import {
+  halfScanCase,
   type ScanForm,
   type ScanPass,
   type ScanShape,
@@ -218,6 +219,10 @@ async function scanResults(
     results.push(
       resultOf(`scan LB, forward, share of the copy bandwidth, ${label}`, share, 'x', { mark: { least: 0.6 } }),
     );
+  }
+  if (device.half) {
+    const [half] = await timeCases(device, (tape) => [halfScanCase(tape, sizes, arrays)], sizes, say);
+    results.push(opResult(half!, capability, label, of('LB', 'forward').timing.best));
   }
   return results;
 }

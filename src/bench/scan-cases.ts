@@ -143,6 +143,45 @@ export function scanCases(tape: Tape, shape: ScanShape, s: ScanArrays): KernelCa
   });
 }
 
+/** The LB form forward with u, delta, z and y stored as f16: half the bytes of D x L. For devices that have it. */
+export function halfScanCase(tape: Tape, shape: ScanShape, s: ScanArrays): KernelCase {
+  const { D, L, N, K } = shape;
+  const narrow = (values: Float32Array): Tensor => {
+    const wide = tape.constant(values, [D, L]);
+    const half = tape.createPassing([D, L]);
+    tape.run('add', [wide, null, half], [half.length, 1, 0]);
+    tape.discard(wide);
+    return half;
+  };
+  const inputs: ScanInputs = {
+    u: narrow(s.u),
+    delta: narrow(s.delta),
+    z: narrow(s.z),
+    A: tape.constant(s.A, [D, N]),
+    B: tape.constant(s.B, [N, L]),
+    C: tape.constant(s.C, [N, L]),
+    D: tape.constant(s.skip, [D]),
+    deltaBias: tape.constant(s.deltaBias, [D]),
+  };
+  const [y, wide] = [tape.createPassing([D, L]), tape.create([D, L])];
+  const sequence = new Sequence(tape, [0, L]);
+  const { bytes, flops } = scanCosts(shape, 'LB', 'parallel').forward;
+  return {
+    name: 'scan LB, forward, f16',
+    bytes: bytes - 8 * D * L,
+    flops,
+    run: () => runScan(tape, inputs, sequence, sequence.segments(K, false), { K }, y, null),
+    async check() {
+      tape.run('add', [y, null, wide], [wide.length, 1, 0]);
+      const channels = spreadOver(D, 8);
+      const wanted = Float64Array.from(plainForward(partOf(s, channels, 0, L), K, false));
+      for (const [i, d] of channels.entries()) {
+        expectClose(this.name, await readRow(tape, wide, d), wanted.subarray(i * L, (i + 1) * L), 3e-3);
+      }
+    },
+  };
+}
+
 function writes(tape: Tape, { D, L, N }: ScanShape): Pick<Direction, 'y' | 'gradients'> {
   const [u, delta, z, y] = Array.from({ length: 4 }, () => tape.create([D, L])) as [Tensor, Tensor, Tensor, Tensor];
   const [B, C] = [tape.create([N, L]), tape.create([N, L])];

@@ -40,6 +40,7 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   worker: { summary: 'do the slides of a queue', load: () => import('./worker.ts') },
   status: { summary: 'show how far a queue is', load: () => import('./status.ts') },
   view: { summary: 'open a run in the viewer', load: () => import('./view.ts') },
+  export: { summary: 'write a run as a folder that any web server shows', load: () => import('./export.ts') },
   user: { summary: 'say who may use a viewer that others reach', load: () => import('./user.ts') },
   demo: { summary: 'make synthetic slides, train on them and show the others', load: () => import('./demo.ts') },
   doctor: { summary: 'check what this machine has and what is missing', load: () => import('./doctor.ts') },

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type StainMethod, stainMethods } from '../features/stain-fit.ts';
-import type { DeviceChoice } from '../kernels/open-device.ts';
+import { type DeviceChoice, deviceChoices } from '../kernels/open-device.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import { type GridOrder, isGridOrder } from '../row-order.ts';
 import type { LineOptions } from '../run/line.ts';
@@ -224,6 +224,15 @@ function shard(text: string): Shard {
   return found;
 }
 
+export function addExplainOption(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--explain',
+      'evidence, gradients and hidden attention of each patch as well, as `lamina explain` writes them',
+    ).env('LAMINA_EXPLAIN'),
+  );
+}
+
 export interface QueueFlags {
   readonly queue: string;
 }
@@ -237,6 +246,7 @@ export interface DeviceFlags {
   readonly device: DeviceChoice;
   readonly threads?: number;
   readonly modelType?: BlockType;
+  readonly explain?: boolean;
 }
 
 /** What was not said is null. Paths are made whole: a queue's workers may run elsewhere. */
@@ -244,7 +254,7 @@ export function lineOptions(
   flags: Partial<EncoderFlags> & Pick<ExtractFlags, 'patchSize' | 'targetMpp'> & Partial<DeviceFlags>,
   model: string | null,
 ): LineOptions {
-  const { encoder, weights, device = 'auto', threads = null, modelType = null } = flags;
+  const { encoder, weights, device = 'auto', threads = null, modelType = null, explain = false } = flags;
   const { patchSize: patchPx = null, targetMpp: patchMpp = null } = flags;
   const { stain: method = 'none', stainTarget, stainAugment: augmentSeed = null } = flags;
   return {
@@ -255,6 +265,7 @@ export function lineOptions(
     stain: { method, target: stainTarget === undefined ? null : resolve(stainTarget), augmentSeed },
     device,
     threads,
+    explain,
     patchPx,
     patchMpp,
   };
@@ -269,8 +280,11 @@ function wholePlace(place: string): string {
 export function addDeviceOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--device <kind>', 'where the model runs; auto takes a GPU if there is a real one')
-        .choices(['auto', 'webgpu', 'wasm'])
+      new Option(
+        '--device <kind>',
+        'where the model runs; auto takes a GPU if there is a real one; webgpu-f16 stores activations in 16 bits',
+      )
+        .choices(deviceChoices)
         .default('auto')
         .env('LAMINA_DEVICE'),
     )

@@ -7,6 +7,7 @@ import { interruptSignal } from './interrupt.ts';
 import {
   addBatchOptions,
   addDeviceOptions,
+  addExplainOption,
   addExtractOptions,
   type DeviceFlags,
   type ExtractFlags,
@@ -17,7 +18,7 @@ import {
 type Flags = ExtractFlags & DeviceFlags & RunFlags & { readonly model: string };
 
 export function configure(command: Command): void {
-  addDeviceOptions(addBatchOptions(addExtractOptions(command)))
+  addDeviceOptions(addExplainOption(addBatchOptions(addExtractOptions(command))))
     .argument('<slides...>', 'files, folders, patterns, addresses or manifests (CSV)')
     .requiredOption('--model <folder>', 'model folder, or a PyTorch checkpoint of MambaMIL')
     .addOption(new Option('--model-type <type>', 'layer type of a checkpoint without a card').choices(blockTypes))

@@ -12,6 +12,7 @@ import { makeFolder } from '../run/whole-file.ts';
 import type { RunFlags } from './batch.ts';
 import {
   addDeviceOptions,
+  addExplainOption,
   addExtractOptions,
   addQueueOption,
   type DeviceFlags,
@@ -25,7 +26,7 @@ import { printFacts, printJson } from './print.ts';
 type Flags = ExtractFlags & DeviceFlags & RunFlags & QueueFlags & { readonly model?: string };
 
 export function configure(command: Command): void {
-  addDeviceOptions(addExtractOptions(addQueueOption(command)))
+  addDeviceOptions(addExplainOption(addExtractOptions(addQueueOption(command))))
     .argument(
       '<slides...>',
       'files, folders, patterns, addresses or manifests (CSV), at the same paths for all workers',

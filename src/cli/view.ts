@@ -1,6 +1,6 @@
 /** `lamina view`: opens a run in the viewer, on this machine only unless told otherwise. */
 import { type Command, Option } from 'commander';
-import type { DeviceChoice } from '../kernels/open-device.ts';
+import { type DeviceChoice, deviceChoices } from '../kernels/open-device.ts';
 import { serveViewer } from '../viewer/server.ts';
 import { interruptSignal, untilInterrupted } from './interrupt.ts';
 import { parsePort } from './options.ts';
@@ -40,9 +40,7 @@ export function configure(command: Command): void {
     )
     .option('--against <run>', 'another run of these slides, whose heatmaps can be laid over those of this one')
     .option('--model <folder>', 'model for questions about a slide, when it is not where the run says')
-    .addOption(
-      new Option('--device <kind>', 'where the model is asked').choices(['auto', 'webgpu', 'wasm']).default('auto'),
-    )
+    .addOption(new Option('--device <kind>', 'where the model is asked').choices(deviceChoices).default('auto'))
     .option('--show-labels', 'show label and macro images, which may bear names')
     .option('--json', 'print the address as one JSON object')
     .addHelpText(

@@ -1,5 +1,6 @@
 /** A worker thread that answers one question after another; asking does not wait for the answer before. */
-import { type MessagePort, parentPort, type TransferListItem, Worker } from 'node:worker_threads';
+import { type MessagePort, parentPort, type TransferListItem } from 'node:worker_threads';
+import { startBuilt } from '../built-worker.ts';
 import { messageOf, UserError } from '../errors.ts';
 
 type Reply =
@@ -22,7 +23,7 @@ export interface BatchWorker {
 
 /** @param name what people read when it ends unasked. */
 export function openBatchWorker(file: URL, name: string): BatchWorker {
-  const worker = new Worker(file, { workerData: {} });
+  const worker = startBuilt(file, {});
   const waiting: { resolve: (value: unknown) => void; reject: (error: unknown) => void }[] = [];
   let ended: Error | null = null;
 

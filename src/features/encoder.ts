@@ -1,4 +1,5 @@
 /** The contract of a patch encoder: a batch of pictures in, one feature vector per picture out. */
+import type { Device, View } from '../kernels/device.ts';
 import type { Mpp } from '../units.ts';
 import type { Recolouring } from './stain.ts';
 import type { StainPlan } from './stain-normalise.ts';
@@ -32,7 +33,18 @@ export interface Encoder {
   readonly stain?: StainPlan | null;
   /** Features of a batch, count x dimension. */
   encode(batch: PatchBatch, signal?: AbortSignal): Promise<Float32Array>;
+  /** Of an encoder that computes on a device of the kernels, which can leave the features there. */
+  readonly onDevice?: DeviceEncoding | null;
   close(): Promise<void>;
+}
+
+export interface DeviceEncoding {
+  readonly device: Device;
+  /**
+   * Features of a batch, count x dimension, into memory of the device, in order with its kernels; nothing is read back. Nobody has
+   * looked whether they are finite.
+   */
+  encode(batch: PatchBatch, target: View, signal?: AbortSignal): Promise<void>;
 }
 
 /** @throws RangeError if the pixels are not what the batch says: a fault of the program. */

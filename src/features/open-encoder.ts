@@ -1,5 +1,6 @@
 /** Encoders by name. */
 import { UserError } from '../errors.ts';
+import type { Device } from '../kernels/device.ts';
 import type { Encoder } from './encoder.ts';
 import { locate } from './encoders/locate.ts';
 import { publishedStain, type StainPlan, stainId, withStain } from './stain-normalise.ts';
@@ -12,8 +13,8 @@ export interface EncoderOptions {
   readonly weights?: string | null;
   /** Null leaves the number to the encoder. */
   readonly threads?: number | null;
-  /** Where networks compute if it gives a device; asked only when there is a network. */
-  readonly gpu?: () => Promise<GPUDevice | null>;
+  /** The device of the kernels; where it is a GPU, encoders compute on it as well. */
+  readonly device?: () => Promise<Device | null>;
   /** What is done to the colours; null does nothing, unless an id says otherwise. */
   readonly stain?: StainPlan | null;
 }
@@ -42,9 +43,9 @@ export async function openEncoder(name: string, options: EncoderOptions = {}): P
 }
 
 async function openFamily(name: string, options: EncoderOptions): Promise<Encoder | null> {
-  const { weights = null, threads = null, gpu } = options;
+  const { weights = null, threads = null, device } = options;
   if (name === BUILT_IN) {
-    if (weights === null) return createStainTexture();
+    if (weights === null) return await openStainTexture((await device?.()) ?? null);
     throw new UserError(
       'unknown-encoder',
       `${BUILT_IN} has no weights.`,
@@ -54,7 +55,14 @@ async function openFamily(name: string, options: EncoderOptions): Promise<Encode
   const found = await locate(name, { weights });
   if (!found) return null;
   const { openOnnxEncoder } = await import('./encoders/onnx-encoder.ts');
-  return await openOnnxEncoder({ ...found, threads, gpu: (await gpu?.()) ?? null });
+  return await openOnnxEncoder({ ...found, threads, device: (await device?.()) ?? null });
+}
+
+/** On a GPU, if that is the device. */
+async function openStainTexture(device: Device | null): Promise<Encoder> {
+  if (device?.kind !== 'webgpu') return createStainTexture();
+  const { stainTextureOn } = await import('./encoders/stain-texture-on-device.ts');
+  return createStainTexture(stainTextureOn(device));
 }
 
 function otherColours(name: string, colours: string): UserError {

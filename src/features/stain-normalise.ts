@@ -11,7 +11,7 @@ import { openSlide } from '../tiling/open-slide.ts';
 import { readOverview } from '../tiling/overview.ts';
 import { patches } from '../tiling/patches.ts';
 import type { Slide } from '../tiling/slide.ts';
-import type { Encoder } from './encoder.ts';
+import type { Encoder, PatchBatch } from './encoder.ts';
 import type { Recolouring, StainAugmentation, StainTransform } from './stain.ts';
 import { fitStains, type StainMethod, type StainStatistics, stainMethods, stainTransform } from './stain-fit.ts';
 
@@ -119,13 +119,24 @@ function badTarget(path: string, what: string): UserError {
 
 /** The encoder with other colours. Its batches must come with the `Recolouring` of their slide. */
 export function withStain(encoder: Encoder, stain: StainPlan): Encoder {
+  const { id, onDevice } = encoder;
+  const requireColours = ({ recolouring }: PatchBatch) => {
+    if (!recolouring) throw new TypeError(`${id}: a batch came without the colours of its slide`);
+  };
   return {
     ...encoder,
-    id: `${encoder.id}+${stainId(stain)}`,
+    id: `${id}+${stainId(stain)}`,
     stain,
     async encode(batch, signal) {
-      if (!batch.recolouring) throw new TypeError(`${encoder.id}: a batch came without the colours of its slide`);
+      requireColours(batch);
       return await encoder.encode(batch, signal);
+    },
+    onDevice: onDevice && {
+      ...onDevice,
+      async encode(batch, target, signal) {
+        requireColours(batch);
+        await onDevice.encode(batch, target, signal);
+      },
     },
   };
 }

@@ -36,7 +36,7 @@ export const SMALLEST_PATCH = 64;
 type Triple<T> = [T, T, T];
 type Range = [low: number, high: number];
 
-const OCTAVES = 6;
+export const OCTAVES = 6;
 /** Ranges within which amounts are cut into levels. */
 const RANGES: Triple<Range> = [
   [0, 1.6],
@@ -51,6 +51,26 @@ const HOLES = [0.1, 0.25, 0.5];
 /** Haematoxylin from which a pixel counts as nucleus. */
 const NUCLEUS = 0.4;
 
+/** Features beyond this many deviations say no more than that something is odd. */
+const LIMIT = 8;
+
+/** What the numbers are made by, as tables; kinds of shapes: 0 fine, 1 coarse, 2 of the density. */
+export const stainRules = {
+  ranges: [...RANGES, DENSITY_RANGE],
+  quantiles: QUANTILES,
+  shapes: [
+    ...NUCLEAR_FINE.map((threshold) => ({ kind: 0, level: levelOf(threshold, RANGES[0]) })),
+    ...NUCLEAR_COARSE.map((threshold) => ({ kind: 1, level: levelOf(threshold, RANGES[0]) })),
+    ...HOLES.map((threshold) => ({ kind: 2, level: levelOf(threshold, DENSITY_RANGE) })),
+  ],
+  nucleus: { amount: NUCLEUS, level: levelOf(NUCLEUS, RANGES[0]) },
+  limit: LIMIT,
+} as const;
+
+function levelOf(amount: number, [low, high]: Range): number {
+  return Math.round(((amount - low) / (high - low)) * LEVELS);
+}
+
 export interface Describer {
   /** Describes the patch that begins at byte `offset`: DIMENSION raw numbers, of different scales, into `target`. */
   describe(
@@ -61,9 +81,6 @@ export interface Describer {
     patch?: number,
   ): void;
 }
-
-/** Features beyond this many deviations say no more than that something is odd. */
-const LIMIT = 8;
 
 let describer: { size: number; describe: Describer['describe'] } | null = null;
 
@@ -163,8 +180,8 @@ function triple<T>(make: (stain: 0 | 1 | 2) => T): Triple<T> {
 }
 
 /** Area, perimeter and Euler number above a threshold; roots, because most patches have little and some have much. */
-function shape({ area, perimeter, euler }: Excursions, threshold: number, [low, high]: Range): number[] {
-  const t = Math.round(((threshold - low) / (high - low)) * LEVELS);
+function shape({ area, perimeter, euler }: Excursions, threshold: number, range: Range): number[] {
+  const t = levelOf(threshold, range);
   return [Math.sqrt(area[t]!), Math.sqrt(perimeter[t]!), Math.cbrt(euler[t]!)];
 }
 
@@ -185,7 +202,7 @@ function nuclearAmounts(
   const n = count + 16;
   const mean = (sum + 16 * NUCLEUS) / n;
   const variance = (squares + 16 * NUCLEUS * NUCLEUS) / n - mean * mean;
-  const t = Math.round((NUCLEUS / (RANGES[0][1] - RANGES[0][0])) * LEVELS);
+  const t = stainRules.nucleus.level;
   const piece = Math.log10((area[t]! + 1e-3) / (Math.max(0, euler[t]!) + 1e-4));
   return [mean, Math.sqrt(Math.max(0, variance)), eosin / n, residual / n, piece];
 }

@@ -10,6 +10,9 @@ export const LEVELS = 64;
 /** Local binary patterns have this many classes: 0..8 neighbours at least as high in one run, and everything else. */
 export const PATTERNS = 10;
 
+/** A variance below this share of the mean square is rounding: the plane is flat, and correlates with nothing. */
+const ROUNDING = 1e-6;
+
 export interface Excursions {
   /** Share of pixels in the set. */
   readonly area: Float64Array;
@@ -113,7 +116,8 @@ export function createTexture({ loops, f64, u32, u8 }: PixelMemory, widest: numb
     moments(plane) {
       const mean = loops.total(at(plane), plane.length) / plane.length;
       const square = loops.products(at(plane), at(plane), plane.length) / plane.length;
-      return { mean, sd: Math.sqrt(Math.max(0, square - mean * mean)) };
+      const variance = square - mean * mean;
+      return { mean, sd: variance > ROUNDING * square ? Math.sqrt(variance) : 0 };
     },
     correlation(a, b, ofA, ofB) {
       const spread = ofA.sd * ofB.sd;

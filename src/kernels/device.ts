@@ -3,7 +3,7 @@
  *
  * Two implementations, `webgpu/device.ts` (WGSL) and `wasm/device.ts` (AssemblyScript SIMD), run the same kernels by the
  * same names with the same arguments; `kernels.ts` is the list. `run` may return before the work is done; only `read` waits.
- * Storage is 32-bit: f32 unless a kernel says i32.
+ * Storage is counted in 32 bits: f32 unless a kernel says i32. A device that has f16 (`half`) also takes views of that.
  */
 import type { KernelName } from './kernels.ts';
 
@@ -20,6 +20,8 @@ export interface View {
   readonly offset: number;
   /** Number of elements. */
   readonly length: number;
+  /** Elements are f16, two in 32 bits of storage; offset and length count f16. Kernels compute in f32 all the same. */
+  readonly half?: boolean;
 }
 
 export type DeviceKind = 'webgpu' | 'wasm';
@@ -28,9 +30,13 @@ export interface Device {
   readonly kind: DeviceKind;
   /** Human name: adapter and driver, or `wasm, 2 threads`. */
   readonly name: string;
+  /** Whether activations that only pass from kernel to kernel are stored as f16, in inference. */
+  readonly half: boolean;
   /** Largest storage in bytes that one `create` can give. */
   readonly maxStorageBytes: number;
-  /** The scan saves its state at the start of every so many segments, for the backward pass. */
+  /** Longest segment that the scan takes whole; longer ones come to it in pieces of this many tokens (`sequence.ts`). */
+  readonly scanPiece: number;
+  /** The scan saves its state at the start of every so many rows of the table of segments, for the backward pass. */
   readonly scanChunk: number;
   /** Allocates. Contents are undefined. Throws a UserError when the memory is not there. */
   create(length: number): Storage;
@@ -38,7 +44,7 @@ export interface Device {
   write(storage: Storage, data: Float32Array | Int32Array, offset?: number): void;
   /** Queues a kernel. Views are the tensors in the kernel's order (null: absent), params its numbers. */
   run(kernel: KernelName, views: readonly (View | null)[], params: readonly number[]): void;
-  /** Waits for everything queued and copies a window back. */
+  /** Waits for everything queued and copies a window of f32 back. */
   read(view: View): Promise<Float32Array>;
   /** Gives storage back to the pool; kernels already queued still see it. */
   release(storage: Storage): void;

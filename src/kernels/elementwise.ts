@@ -18,7 +18,8 @@ export function activate(tape: Tape, x: Tensor, f: Activation): Tensor {
 /** y = alpha a + beta b. */
 export function add(tape: Tape, a: Tensor, b: Tensor, alpha = 1, beta = 1): Tensor {
   if (a.length !== b.length) throw new Error(`add of [${a.shape}] and [${b.shape}]`);
-  const y = tape.create(a.shape, a.needsGradient || b.needsGradient);
+  const needsGradient = a.needsGradient || b.needsGradient;
+  const y = a.half ? tape.createPassing(a.shape) : tape.create(a.shape, needsGradient);
   tape.run('add', [a, b, y], [a.length, alpha, beta]);
   tape.record([y], [], () => {
     const dy = tape.gradientOf(y)!;

@@ -21,7 +21,7 @@ export function reorderColumns(tape: Tape, x: Tensor, index: Int32Array): Tensor
   const [r, L] = [x.shape[0]!, x.shape[1]!];
   const n = index.length;
   const forward = tape.constant(index, [n]);
-  const y = tape.create([r, n], x.needsGradient);
+  const y = x.half ? tape.createPassing([r, n]) : tape.create([r, n], x.needsGradient);
   tape.run('gatherColumns', [x, forward, y], [r, L, n, 0]);
   tape.discard(forward);
   tape.record([y], [], () => {

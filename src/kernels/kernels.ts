@@ -9,7 +9,8 @@
  * Packed bags: `offsets` (bags + 1) are the rows at which bags start; every bag is computed as if it were alone.
  * Gradients of parameters are added to; gradients of activations are overwritten unless `accumulate` is 1.
  * `segments` (n, 4): first token, count, flags, bag, in scan order; flags: 1 first of its bag, 2 last of its bag, 4 reversed
- * (the segment's tokens run downwards from `first`). See `sequence.ts`.
+ * (the segment's tokens run downwards from `first`), 8 goes on in the next row, 16 goes on from the row before (pieces of a
+ * segment longer than `device.scanPiece`). See `sequence.ts`.
  */
 export const kernels = {
   /** x = value */
@@ -56,7 +57,7 @@ export const kernels = {
   convTail: { views: ['x', 'tailIn?', '>tailOut'], params: ['D', 'L', 'W', 'reversed'] },
   /**
    * Selective scan, lbmamba-scan.md §2-4. u, delta, z, y (D, L); A (D, N) < 0; B, C (N, L); skip, deltaBias (D).
-   * local 1: with the right-to-left part inside each segment. stateIn, stateOut (bags, D, N): f before the first and after
+   * local 1: with the right-to-left part inside each segment; 2: likewise, and some segments take several rows of the table. stateIn, stateOut (bags, D, N): f before the first and after
    * the last token of each bag. carries (ceil(segments / device.scanChunk), D, N): f before each chunk, for the backward pass.
    */
   selectiveScan: {

@@ -12,7 +12,7 @@ import { zeroedSlot } from './norm.ts';
 import { createCarries, runScan, runScanBackward, type ScanInputs } from './selective-scan.ts';
 import type { SegmentLength, Sequence } from './sequence.ts';
 import type { Tape } from './tape.ts';
-import { type Tensor, tensor } from './tensor.ts';
+import { type Tensor, windowOf } from './tensor.ts';
 
 export interface BranchWeights {
   /** (E, 1, W) and (E) */
@@ -54,19 +54,19 @@ export function mambaBranch(
   const [E, N] = [w.ALog.shape[0]!, w.ALog.shape[1]!];
   const R = w.dtProj.shape[1]!;
   const reversed = options.reversed ?? false;
-  const x = tensor(xz.storage, xz.offset, [E, L]);
-  const z = tensor(xz.storage, xz.offset + E * L, [E, L]);
+  const x = windowOf(xz, 0, [E, L]);
+  const z = windowOf(xz, E * L, [E, L]);
   const segments = sequence.segments(options.K, reversed);
 
   const A = tape.create([E, N]);
   tape.run('activation', [w.ALog, A], [A.length, NEG_EXP]);
   const rows = tape.create([R + 2 * N, L]);
-  const dt = tensor(rows.storage, rows.offset, [R, L]);
-  const B = tensor(rows.storage, rows.offset + R * L, [N, L]);
-  const C = tensor(rows.storage, rows.offset + (R + N) * L, [N, L]);
+  const dt = windowOf(rows, 0, [R, L]);
+  const B = windowOf(rows, R * L, [N, L]);
+  const C = windowOf(rows, (R + N) * L, [N, L]);
   const scanInputs = (u: Tensor, delta: Tensor): ScanInputs => ({ u, delta, z, A, B, C, D: w.D, deltaBias: w.dtBias });
   const convolve = (): Tensor => {
-    const u = tape.create([E, L]);
+    const u = tape.createPassing([E, L]);
     runConv1d(
       tape,
       x,
@@ -79,7 +79,7 @@ export function mambaBranch(
     return u;
   };
   const project = (): Tensor => {
-    const delta = tape.create([E, L]);
+    const delta = tape.createPassing([E, L]);
     product(tape, w.dtProj, dt, null, delta, { m: E, n: L, k: R, transA: false, transB: false, accumulate: 0 });
     return delta;
   };
@@ -87,7 +87,7 @@ export function mambaBranch(
   const u = convolve();
   product(tape, w.xProj, u, null, rows, { m: R + 2 * N, n: L, k: E, transA: false, transB: false, accumulate: 0 });
   const delta = project();
-  const y = tape.create([E, L], xz.needsGradient || w.xProj.needsGradient);
+  const y = tape.createPassing([E, L], xz.needsGradient || w.xProj.needsGradient);
   const inputs = scanInputs(u, delta);
   const carries = tape.recording ? createCarries(tape, inputs, segments) : null;
   const stateOut = options.carry ? tape.create(options.carry.state.shape) : null;
@@ -103,20 +103,20 @@ export function mambaBranch(
     const delta = project();
     const dxz = tape.gradientSlot(xz);
     const target = dxz.accumulate ? tape.create(xz.shape) : dxz.view;
-    const dz = tensor(target.storage, target.offset + E * L, [E, L]);
+    const dz = windowOf(target, E * L, [E, L]);
     const du = tape.create([E, L]);
     const ddelta = tape.create([E, L]);
     const drows = tape.create([R + 2 * N, L]);
-    const window = (row: number, count: number) => tensor(drows.storage, drows.offset + row * L, [count, L]);
-    const ddt = window(0, R);
+    const rowsFrom = (row: number, count: number) => windowOf(drows, row * L, [count, L]);
+    const ddt = rowsFrom(0, R);
     const dA = tape.zeros([E, N]);
     runScanBackward(tape, scanInputs(u, delta), segments, { K: options.K, reversed }, carries!, dy, {
       u: du,
       delta: ddelta,
       z: dz,
       A: dA,
-      B: window(R, N),
-      C: window(R + N, N),
+      B: rowsFrom(R, N),
+      C: rowsFrom(R + N, N),
       D: zeroedSlot(tape, w.D),
       deltaBias: zeroedSlot(tape, w.dtBias),
     });
@@ -144,7 +144,7 @@ export function mambaBranch(
     product(tape, w.xProj, drows, null, du, { m: E, n: L, k: R + 2 * N, transA: true, transB: false, accumulate: 1 });
     tape.discard(drows);
     tape.discard(u);
-    const dx = tensor(target.storage, target.offset, [E, L]);
+    const dx = windowOf(target, 0, [E, L]);
     runConv1dBackward(tape, x, w.convWeight, w.convBias, sequence, { silu: true, reversed }, du, dx, 0);
     tape.discard(du);
     if (dxz.accumulate) {

@@ -13,11 +13,13 @@ export interface MatmulOptions {
   /** (n), added to every row. */
   readonly bias?: Tensor | null;
   readonly activation?: Activation | null;
+  /** C only passes to the next kernel (`Tape.createPassing`). */
+  readonly passing?: boolean;
 }
 
 /** C (m, n) = activation(op(A) op(B) + bias). */
 export function matmul(tape: Tape, A: Tensor, B: Tensor, options: MatmulOptions = {}): Tensor {
-  const { transA = false, transB = false, bias = null, activation = null } = options;
+  const { transA = false, transB = false, bias = null, activation = null, passing = false } = options;
   const [m, k] = transA ? [A.shape[1]!, A.shape[0]!] : [A.shape[0]!, A.shape[1]!];
   const [kB, n] = transB ? [B.shape[1]!, B.shape[0]!] : [B.shape[0]!, B.shape[1]!];
   if (k !== kB) throw new Error(`matmul of [${A.shape}]${transA ? "'" : ''} and [${B.shape}]${transB ? "'" : ''}`);
@@ -26,7 +28,7 @@ export function matmul(tape: Tape, A: Tensor, B: Tensor, options: MatmulOptions 
   const needsGradient = A.needsGradient || B.needsGradient || bias?.needsGradient === true;
   // The way back through an activation needs what went into it, so only inference fuses it.
   const fused = activation && !(tape.recording && needsGradient) ? activation : null;
-  const C = tape.create([m, n], needsGradient);
+  const C = passing ? tape.createPassing([m, n], needsGradient) : tape.create([m, n], needsGradient);
   product(tape, A, B, bias, C, { m, n, k, transA, transB, accumulate: 0, activation: fused });
 
   tape.record([C], [], () => {

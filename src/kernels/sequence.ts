@@ -14,6 +14,9 @@ const PLAIN_SEGMENT = 16;
 export const FIRST_OF_BAG = 1;
 export const LAST_OF_BAG = 2;
 export const REVERSED = 4;
+/** Of a piece of a segment: the segment goes on in the next row of the table, or comes from the row before. */
+export const GOES_ON = 8;
+export const CONTINUES = 16;
 
 /** K of the original CUDA code on NVIDIA cards, which is what published weights were trained with. */
 export function autoSegmentLength(tokens: number): number {
@@ -53,15 +56,13 @@ export class Sequence {
     const key = `${K} ${reversed}`;
     let segments = this.#cache.get(key);
     if (!segments) {
-      const table = cutSegments(this.offsets, K, reversed);
+      const table = cutSegments(this.offsets, K, reversed, this.tape.device.scanPiece);
       const count = table.length / 4;
-      let longest = 1;
-      for (let i = 1; i < table.length; i += 4) longest = Math.max(longest, table[i] as number);
       segments = {
         table: this.tape.keep(this.tape.constant(table, [count, 4])),
         count,
-        longest,
-        local: K === 'auto' || K > 1 ? 1 : 0,
+        longest: longestRow(table),
+        local: localKind(K, table),
       };
       this.#cache.set(key, segments);
     }
@@ -70,25 +71,55 @@ export class Sequence {
 }
 
 export interface Segments {
-  /** (count, 4) i32: first token, token count, flags, bag; in scan order. */
+  /** (count, 4) i32: first token, token count, flags, bag; in scan order. A row is a segment, or a piece of one. */
   readonly table: Tensor;
   readonly count: number;
+  /** Tokens of the longest row. */
   readonly longest: number;
-  readonly local: 0 | 1;
+  readonly local: LocalKind;
 }
 
-export function cutSegments(offsets: readonly number[], K: SegmentLength, reversed: boolean): Int32Array {
+/** 0: forward only, 1: with the local backward part, 2: with it, and some segment takes more than one row. */
+export type LocalKind = 0 | 1 | 2;
+
+/** @param longestPiece segments of more tokens take several rows of at most so many. */
+export function cutSegments(
+  offsets: readonly number[],
+  K: SegmentLength,
+  reversed: boolean,
+  longestPiece: number,
+): Int32Array {
   const rows: number[] = [];
   for (let bag = 0; bag + 1 < offsets.length; bag++) {
     const start = offsets[bag] as number;
     const end = offsets[bag + 1] as number;
     const chosen = K === 'auto' ? autoSegmentLength(end - start) : K;
     const length = chosen > 1 ? chosen : PLAIN_SEGMENT;
-    for (let p = 0; p < end - start; p += length) {
-      const count = Math.min(length, end - start - p);
-      const flags = (p === 0 ? FIRST_OF_BAG : 0) | (p + count === end - start ? LAST_OF_BAG : 0);
-      rows.push(reversed ? end - 1 - p : start + p, count, flags | (reversed ? REVERSED : 0), bag);
+    for (let p = 0; p < end - start; ) {
+      const inSegment = p % length;
+      const left = Math.min(length - inSegment, end - start - p);
+      const count = Math.min(left, longestPiece);
+      const flags =
+        (p === 0 ? FIRST_OF_BAG : 0) |
+        (p + count === end - start ? LAST_OF_BAG : 0) |
+        (reversed ? REVERSED : 0) |
+        (count < left ? GOES_ON : 0) |
+        (inSegment > 0 ? CONTINUES : 0);
+      rows.push(reversed ? end - 1 - p : start + p, count, flags, bag);
+      p += count;
     }
   }
   return Int32Array.from(rows);
+}
+
+export function longestRow(table: Int32Array): number {
+  let longest = 1;
+  for (let i = 1; i < table.length; i += 4) longest = Math.max(longest, table[i] as number);
+  return longest;
+}
+
+export function localKind(K: SegmentLength, table: Int32Array): LocalKind {
+  if (K !== 'auto' && K <= 1) return 0;
+  for (let i = 2; i < table.length; i += 4) if ((table[i] as number) & GOES_ON) return 2;
+  return 1;
 }

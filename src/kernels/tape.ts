@@ -68,6 +68,17 @@ export class Tape {
     return tensor(storage, 0, shape, needsGradient && this.recording);
   }
 
+  /**
+   * A new tensor that only passes from one kernel to the next: stored as f16 where the device does so. While recording it is
+   * f32, as the gradients are.
+   */
+  createPassing(shape: readonly number[], needsGradient = false): Tensor {
+    if (this.recording || !this.device.half) return this.create(shape, needsGradient);
+    const length = sizeOf(shape);
+    const { storage } = this.create([Math.ceil(length / 2)]);
+    return { ...tensor(storage, 0, shape), half: true };
+  }
+
   /** A new tensor holding host data. */
   constant(data: Float32Array | Int32Array, shape: readonly number[], needsGradient = false): Tensor {
     const t = this.create(shape, needsGradient);

@@ -11,6 +11,11 @@ export function tensor(storage: Storage, offset: number, shape: readonly number[
   return { storage, offset, length: sizeOf(shape), shape, needsGradient };
 }
 
+/** Elements of `t` from `offset` on, under another shape; no gradient flows through it. */
+export function windowOf(t: Tensor, offset: number, shape: readonly number[]): Tensor {
+  return { ...t, offset: t.offset + offset, length: sizeOf(shape), shape, needsGradient: false };
+}
+
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);
 }

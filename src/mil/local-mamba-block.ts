@@ -1,24 +1,25 @@
 /**
  * A Mamba block with several scans of the same tokens, each in an order of its own (LocalMamba, localmamba.md): shared
- * projections in and out, a branch of weights an order. SCAttn weighs the channels of each branch before they are summed; in a
- * search of orders, a softmax weighs the branches as wholes.
+ * projections in and out, a branch of weights an order. SCAttn weighs the channels of each branch, and its tokens if wanted,
+ * before they are summed; in a search of orders, a softmax weighs the branches as wholes.
  */
-import { add, multiply, transpose } from '../kernels/elementwise.ts';
+import { transpose } from '../kernels/elementwise.ts';
 import { concatRows, gatherRows, reorderColumns } from '../kernels/gather.ts';
 import { type BranchWeights, mambaBranch } from '../kernels/mamba-branch.ts';
 import { addMatmul, matmul } from '../kernels/matmul.ts';
 import { layerNorm } from '../kernels/norm.ts';
 import type { Parameters } from '../kernels/parameters.ts';
-import { poolRows, softmaxRows } from '../kernels/pool.ts';
+import { softmaxRows } from '../kernels/pool.ts';
 import type { SegmentLength, Sequence } from '../kernels/sequence.ts';
 import type { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
 import { inverseOrder } from '../row-order.ts';
-import { type Dense, dense, denseOf, denseShapes, normShapes } from './dense.ts';
 import { type BlockDimensions, branchShapes, branchWeights } from './mamba-block.ts';
+import { gatedSum, type ScAttn, scAttnOf, scAttnShapes } from './scattn.ts';
 
-/** `search`: differentiable, to find out which orders a layer needs. */
-export type BranchMerge = 'scattn' | 'search';
+/** SCAttn by channel, or by channel and token; `search`: differentiable, to find out which orders a layer needs. */
+export const branchMerges = ['scattn', 'scattn-token', 'search'] as const;
+export type BranchMerge = (typeof branchMerges)[number];
 
 export interface LocalBlockWeights {
   /** (2E, d) */
@@ -28,13 +29,10 @@ export interface LocalBlockWeights {
   /** One for each order. */
   readonly branches: readonly BranchWeights[];
   /** SCAttn, shared by the branches; null in a search. */
-  readonly gate: { readonly norm: Dense; readonly reduce: Dense; readonly select: Dense } | null;
+  readonly gate: ScAttn | null;
   /** (branches): logits of their weights in a search; null otherwise. */
   readonly alpha: Tensor | null;
 }
-
-/** r of SCAttn. */
-const REDUCTION = 8;
 
 /** Names, after `prefix`, and shapes of the parameters, as LocalMamba's code saves them. */
 export function localBlockShapes(
@@ -44,16 +42,11 @@ export function localBlockShapes(
   dimensions: BlockDimensions,
 ): [string, readonly number[]][] {
   const E = dimensions.width * dimensions.expand;
-  const reduced = Math.max(1, Math.floor(E / REDUCTION));
   const shapes: [string, readonly number[]][] = [
     ...Array.from({ length: branches }, (_, i) => branchShapes(`_${i}`, dimensions)).flat(),
     ...(merge === 'search'
       ? ([['alpha', [branches]]] as [string, readonly number[]][])
-      : [
-          ...normShapes('attn.norm', E),
-          ...denseShapes('attn.global_reduce', reduced, E),
-          ...denseShapes('attn.channel_select', E, reduced),
-        ]),
+      : scAttnShapes(E, merge === 'scattn-token')),
     ['in_proj.weight', [2 * E, dimensions.width]],
     ['out_proj.weight', [dimensions.width, E]],
   ];
@@ -70,14 +63,7 @@ export function localBlockWeights(
     inProj: parameters.get(`${prefix}in_proj.weight`),
     outProj: parameters.get(`${prefix}out_proj.weight`),
     branches: Array.from({ length: branches }, (_, i) => branchWeights(parameters, prefix, `_${i}`)),
-    gate:
-      merge === 'search'
-        ? null
-        : {
-            norm: denseOf(parameters, `${prefix}attn.norm`),
-            reduce: denseOf(parameters, `${prefix}attn.global_reduce`),
-            select: denseOf(parameters, `${prefix}attn.channel_select`),
-          },
+    gate: merge === 'search' ? null : scAttnOf(parameters, prefix, merge === 'scattn-token'),
     alpha: merge === 'search' ? parameters.get(`${prefix}alpha`) : null,
   };
 }
@@ -118,34 +104,6 @@ function inRowOrder(tape: Tape, y: Tensor, order: Int32Array): Tensor {
   const back = gatherRows(tape, rows, tape.constant(inverseOrder(order), [order.length]));
   tape.done(rows);
   return back;
-}
-
-/** sum_s o_s c_s with c_s = sigmoid(W2 GELU(W1 mean_t LN(o_s))), by channel and bag. */
-function gatedSum(
-  tape: Tape,
-  branches: readonly Tensor[],
-  gate: NonNullable<LocalBlockWeights['gate']>,
-  sequence: Sequence,
-): Tensor {
-  const bagOfRow = new Int32Array(sequence.tokens);
-  for (let bag = 0; bag < sequence.bags; bag++) {
-    bagOfRow.fill(bag, sequence.offsets[bag], sequence.offsets[bag + 1]);
-  }
-  const index = tape.constant(bagOfRow, [bagOfRow.length]);
-  let sum: Tensor | null = null;
-  for (const o of branches) {
-    const normed = layerNorm(tape, o, gate.norm.weight, gate.norm.bias);
-    const mean = poolRows(tape, normed, sequence, 'mean');
-    const reduced = dense(tape, mean, gate.reduce, 'gelu');
-    const channels = dense(tape, reduced, gate.select, 'sigmoid');
-    const everywhere = gatherRows(tape, channels, index);
-    const gated = multiply(tape, o, everywhere);
-    tape.done(o, normed, mean, reduced, channels, everywhere);
-    const next: Tensor = sum ? add(tape, sum, gated) : gated;
-    if (sum) tape.done(sum, gated);
-    sum = next;
-  }
-  return sum!;
 }
 
 /** sum_s softmax(alpha)_s LN(o_s): without the norm, which has no parameters, alpha would compete with the size of a branch. */

@@ -120,7 +120,7 @@ export function mambaBlock(
   options: BlockOptions,
 ): Tensor {
   const { type, rate, reversed = false } = options;
-  const xz = matmul(tape, w.inProj, x, { transB: true });
+  const xz = matmul(tape, w.inProj, x, { transB: true, passing: true });
   let y = mambaBranch(tape, xz, w.branch, sequence, { K: type === 'lbmamba' ? options.K : 0, reversed });
   if (w.second) {
     const back =
@@ -179,7 +179,7 @@ export function blockPiece(
   options: PieceOptions,
 ): Tensor {
   const { padding = [], ...branchOptions } = options;
-  let xz = matmul(tape, w.inProj, x, { transB: true });
+  let xz = matmul(tape, w.inProj, x, { transB: true, passing: true });
   if (padding.length) {
     const padded = reorderColumns(tape, xz, withoutPadding(sequence.tokens, padding));
     tape.done(xz);

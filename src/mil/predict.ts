@@ -2,13 +2,14 @@
 import { UserError } from '../errors.ts';
 import { type Bag, type BagMeta, cellsOfBag } from '../features/bag.ts';
 import { requireMatch } from '../features/bag-check.ts';
-import type { Device } from '../kernels/device.ts';
+import type { Device, View } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
 import type { MambaMil } from './mambamil.ts';
 import type { BagModel } from './model.ts';
 import type { ModelCard } from './model-card.ts';
 import type { OpenModel } from './model-folder.ts';
-import { type RowSource, type StreamOptions, streamBag } from './stream.ts';
+import { loadRows, type RowSource } from './row-source.ts';
+import { type StreamOptions, streamBag } from './stream.ts';
 
 export interface BagPrediction {
   readonly logits: Float32Array;
@@ -134,6 +135,7 @@ async function predictByOne(
     );
   }
   const checked = { ...source, read: (first: number, count: number) => readFinite(name, source, first, count) };
+  if (source.onDevice) await requireFinite(name, source, source.onDevice, device);
   if (source.count > WHOLE && isMambaMil(model) && !model.config.orders) {
     const { logits, scores } = await streamBag(model, device, checked, options);
     return present(card, logits, scores, softmax(scores));
@@ -141,8 +143,8 @@ async function predictByOne(
   requireMemory(name, model, device, source.count);
   const tape = new Tape(device);
   try {
-    const { count, dimension } = checked;
-    const features = tape.constant(await checked.read(0, count), [count, dimension]);
+    const { count } = checked;
+    const features = await loadRows(tape, checked, { first: 0, count });
     const output = model.forward(tape, { features, offsets: [0, count], cells: options.cells ?? null });
     const logits = await device.read(output.logits);
     const scores = output.scores && (await device.read(output.scores));
@@ -169,6 +171,21 @@ async function readFinite(name: string, source: RowSource, first: number, count:
     );
   }
   return rows;
+}
+
+/** Rows that nobody has looked at: the sum of their squares tells, and only then which one it is. */
+async function requireFinite(name: string, source: RowSource, rows: View, device: Device): Promise<void> {
+  const tape = new Tape(device);
+  try {
+    const sum = tape.zeros([1]);
+    tape.run('squaredNorm', [rows, sum], [rows.length]);
+    if (Number.isFinite((await device.read(sum))[0])) return;
+    for (let first = 0; first < source.count; first += WHOLE) {
+      await readFinite(name, source, first, Math.min(WHOLE, source.count - first));
+    }
+  } finally {
+    tape.close();
+  }
 }
 
 /** The device would say so in the middle; this says it before, and what to do. */

@@ -14,15 +14,8 @@ import { Tape } from '../kernels/tape.ts';
 import { type Tensor, tensor } from '../kernels/tensor.ts';
 import { type BlockWeights, blockPiece, hasSecondBranch } from './mamba-block.ts';
 import type { MambaLayer, MambaMil } from './mambamil.ts';
+import { loadRows, type RowSource } from './row-source.ts';
 import { openRowStore, type RowRun, type RowStore } from './row-store.ts';
-
-/** Rows of features, from memory or from a file. */
-export interface RowSource {
-  readonly count: number;
-  readonly dimension: number;
-  /** Rows first to first + count - 1, one after another. */
-  read(first: number, count: number): Promise<Float32Array>;
-}
 
 export interface StreamOptions {
   /** Rows a piece, rounded to a multiple of K. */
@@ -185,8 +178,8 @@ class BagStream {
     }
   }
 
-  async #embed({ first, count }: RowRun): Promise<Tensor> {
-    const rows = this.#tape.constant(await this.source.read(first, count), [count, this.source.dimension]);
+  async #embed(run: RowRun): Promise<Tensor> {
+    const rows = await loadRows(this.#tape, this.source, run);
     const h = this.model.embed(this.#tape, rows);
     this.#tape.done(rows);
     return h;

@@ -25,7 +25,7 @@ const SAMPLE = 256;
 /** Runs before the first sample: decoders start, code is compiled. */
 const WARM_UP = 32;
 /** Whose work grows with the patches. */
-const PER_PATCH = ['measure', 'extract', 'aggregate', 'heatmap'] as const;
+const PER_PATCH = ['measure', 'extract', 'aggregate', 'explain', 'heatmap'] as const;
 
 /**
  * Nothing is written into `out`.

@@ -1,5 +1,4 @@
 /** Patches through the encoder into a bag: a batch is read, one is encoded and one written at the same time. */
-import type { Encoder } from '../features/encoder.ts';
 import type { Recolouring } from '../features/stain.ts';
 import type { PatchGrid } from '../tiling/grid.ts';
 import type { PatchSieve } from '../tiling/patch-sieve.ts';
@@ -16,51 +15,44 @@ export interface ExtractOptions {
   readonly onProgress: (done: number) => Promise<void>;
 }
 
-interface EncodedBatch {
+interface EncodedBatch<Rows> {
   readonly batch: PatchStreamBatch;
-  /** count x dimension. */
-  readonly features: Float32Array;
+  readonly rows: Rows;
 }
 
 /**
  * Puts the patches that the sieve keeps into the sink, which the caller finishes.
  *
  * @param batches the patches of the grid, in its order.
- * @throws UserError of the sink and the encoder; the signal's reason.
+ * @throws UserError of the sink and its encoder; the signal's reason.
  */
-export async function extractBag(
+export async function extractBag<Rows>(
   grid: PatchGrid,
   batches: AsyncIterable<PatchStreamBatch>,
-  encoder: Encoder,
-  sink: BagSink,
+  sink: BagSink<Rows>,
   { sieve, recolouring, signal, onProgress }: ExtractOptions,
 ): Promise<void> {
-  for await (const { batch, features } of encoded(encoder, batches, recolouring, signal)) {
-    const rows = sieve.rows(batch);
+  for await (const { batch, rows } of encoded(sink, batches, recolouring, signal)) {
+    const kept = sieve.rows(batch);
     batch.release();
-    await sink.append(
-      pickRows(features, encoder.dimension, rows),
-      pickRows(grid.coords.subarray(2 * batch.first, 2 * (batch.first + batch.count)), 2, rows),
-    );
+    await sink.append(rows, kept, coordsOf(grid, batch, kept));
     await onProgress(batch.first + batch.count);
   }
 }
 
 /** In the order of the batches. The encoder always has the next batch waiting while it works on one. */
-async function* encoded(
-  encoder: Encoder,
+async function* encoded<Rows>(
+  sink: BagSink<Rows>,
   batches: AsyncIterable<PatchStreamBatch>,
   slide: Recolouring | null,
   signal: AbortSignal,
-): AsyncGenerator<EncodedBatch> {
-  const underway: Promise<EncodedBatch>[] = [];
+): AsyncGenerator<EncodedBatch<Rows>> {
+  const underway: Promise<EncodedBatch<Rows>>[] = [];
   try {
     for await (const batch of batches) {
       const { pixels, count, size, first } = batch;
       const recolouring = slide && { ...slide, first };
-      const work = encoder
-        .encode({ pixels, count, size, recolouring }, signal)
-        .then((features) => ({ batch, features }));
+      const work = sink.encode({ pixels, count, size, recolouring }, signal).then((rows) => ({ batch, rows }));
       // It is awaited later; until then its failure is not an unhandled one.
       work.catch(() => {});
       underway.push(work);
@@ -72,9 +64,11 @@ async function* encoded(
   }
 }
 
-function pickRows<T extends Float32Array | Int32Array>(values: T, width: number, rows: readonly number[] | null): T {
-  if (!rows) return values;
-  const picked = values.slice(0, rows.length * width) as T;
-  rows.forEach((row, i) => void picked.set(values.subarray(row * width, (row + 1) * width), i * width));
-  return picked;
+function coordsOf(
+  { coords }: PatchGrid,
+  { first, count }: PatchStreamBatch,
+  kept: readonly number[] | null,
+): Int32Array {
+  const all = coords.subarray(2 * first, 2 * (first + count));
+  return kept ? Int32Array.from(kept.flatMap((row) => [all[2 * row]!, all[2 * row + 1]!])) : all;
 }

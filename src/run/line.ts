@@ -4,8 +4,8 @@ import { requireMatch } from '../features/bag-check.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { type EncoderOptions, encoderNames, openEncoder } from '../features/open-encoder.ts';
 import { planStain, type StainChoice } from '../features/stain-normalise.ts';
+import type { Device } from '../kernels/device.ts';
 import type { DeviceChoice } from '../kernels/open-device.ts';
-import { WebGpuDevice } from '../kernels/webgpu/device.ts';
 import { openWebGpu } from '../kernels/webgpu/open-node.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import type { GridOrder } from '../row-order.ts';
@@ -59,8 +59,8 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     const predictor = model === null ? null : keep(await openPredictor(model, options));
     const card = predictor?.card ?? null;
     const { weights, threads } = options;
-    const gpu = async () => await gpuFor(predictor, options.device, keep);
-    const how: EncoderOptions = { weights, threads, gpu, stain: await planStain(options.stain) };
+    const device = async () => await deviceFor(predictor, options.device, keep);
+    const how: EncoderOptions = { weights, threads, device, stain: await planStain(options.stain) };
     const open = async () =>
       await (options.encoder === null ? openEncoderFor(model, card, how) : openEncoder(options.encoder, how));
     const encoder = keep(lastingEncoder(await open(), open));
@@ -83,16 +83,15 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
   }
 }
 
-/** The GPU of the model's device, so that both compute on the same; without a model, one of its own if there is a real one. */
-async function gpuFor(
+/** The model's device, so that both compute on the same; without a model, a GPU of its own if there is a real one. */
+async function deviceFor(
   predictor: Predictor | null,
   choice: DeviceChoice,
   keep: <T extends { close(): Promise<void> }>(part: T) => T,
-): Promise<GPUDevice | null> {
-  if (choice === 'wasm') return null;
-  const device = predictor ? predictor.device : await openWebGpu({ required: choice === 'webgpu' });
-  if (!predictor && device) keep(device);
-  return device instanceof WebGpuDevice ? device.share() : null;
+): Promise<Device | null> {
+  if (predictor) return predictor.device;
+  const device = choice === 'wasm' ? null : await openWebGpu({ required: choice === 'webgpu' });
+  return device && keep(device);
 }
 
 /** The encoder that the model was made for; the built-in one where there is no model. */

@@ -4,7 +4,7 @@ import type { Bag } from '../features/bag.ts';
 import type { Scores } from '../features/store.ts';
 import type { Device } from '../kernels/device.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
-import { patchSources } from '../mil/explain.ts';
+import { type ExplanationKind, type Explanations, explainBag, kindsOf, patchSources } from '../mil/explain.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { openModel } from '../mil/model-folder.ts';
@@ -32,6 +32,10 @@ export interface Predictor {
   ): Promise<Prediction>;
   /** For each patch its share in what feeds the one of this row. @throws UserError as `patchSources` */
   sources(bag: Bag, row: number): Promise<Float32Array>;
+  /** What `explain` gives; empty when explanations were not asked for. */
+  readonly explains: readonly ExplanationKind[];
+  /** Score columns of the bag, which is read whole. @throws UserError `out-of-memory` */
+  explain(bag: ReadableBag): Promise<Explanations>;
   close(): Promise<void>;
 }
 
@@ -41,51 +45,67 @@ export interface PredictorOptions {
   readonly device: DeviceChoice;
   /** Of the wasm device; null takes the cores. */
   readonly threads: number | null;
+  /** Whether slides are explained as well, in all ways that the model has. */
+  readonly explain?: boolean;
 }
 
 /** @throws UserError as `openModel`; `no-gpu`. */
 export async function openPredictor(path: string, options: PredictorOptions): Promise<Predictor> {
-  const { modelType, threads } = options;
+  const { modelType, threads, explain } = options;
   const device = await openDevice(options.device, threads === null ? {} : { threads });
   try {
-    const opened = await openModel(path, device, modelType === null ? {} : { type: modelType });
-    const { card } = opened;
-    const { name, type, trained, classes, encoder } = card;
-    const model = { name, hash: modelHash(opened), type, trained, classes, encoder };
-    return {
-      card,
-      model,
-      device,
-      deviceName: device.name,
-      async predict(slide, bag, label, signal) {
-        const { logits, probabilities, attention, attentionRaw } = await predictBag(opened, bag, { signal });
-        const best = probabilities.indexOf(Math.max(...probabilities));
-        const result: PredictionResult = {
-          slideId: slide.id,
-          slideHash: slide.hash,
-          model: { name, hash: model.hash, type, trained },
-          classes,
-          logits: [...logits],
-          probabilities: [...probabilities],
-          prediction: classes[best]!,
-          label,
-          device: device.name,
-        };
-        // Models whose attention differs by class have several raw scores a patch.
-        const raw = attentionRaw?.length === bag.count ? attentionRaw : null;
-        const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
-        return { result, scores, ranked: raw ?? attention };
-      },
-      sources: (bag, row) => patchSources(opened, bag, row),
-      async close() {
-        opened.parameters.close();
-        await device.close();
-      },
-    };
+    return await openPredictorOn(device, path, { modelType, explain });
   } catch (error) {
     await device.close();
     throw error;
   }
+}
+
+/** Closes the device when it is closed. @throws UserError as `openModel` */
+export async function openPredictorOn(
+  device: Device,
+  path: string,
+  { modelType = null, explain = false }: Partial<Pick<PredictorOptions, 'modelType' | 'explain'>> = {},
+): Promise<Predictor> {
+  const opened = await openModel(path, device, modelType === null ? {} : { type: modelType });
+  const { card } = opened;
+  const { name, type, trained, classes, encoder } = card;
+  const model = { name, hash: modelHash(opened), type, trained, classes, encoder };
+  return {
+    card,
+    model,
+    device,
+    deviceName: device.name,
+    async predict(slide, bag, label, signal) {
+      const { logits, probabilities, attention, attentionRaw } = await predictBag(opened, bag, { signal });
+      const best = probabilities.indexOf(Math.max(...probabilities));
+      const result: PredictionResult = {
+        slideId: slide.id,
+        slideHash: slide.hash,
+        model: { name, hash: model.hash, type, trained },
+        classes,
+        logits: [...logits],
+        probabilities: [...probabilities],
+        prediction: classes[best]!,
+        label,
+        device: device.name,
+      };
+      // Models whose attention differs by class have several raw scores a patch.
+      const raw = attentionRaw?.length === bag.count ? attentionRaw : null;
+      const scores = attention && { attention, ...(raw && { attention_raw: raw }) };
+      return { result, scores, ranked: raw ?? attention };
+    },
+    explains: explain ? kindsOf(opened.model) : [],
+    async explain(bag) {
+      const features = await bag.read(0, bag.count);
+      return await explainBag(opened, { ...bag, coords: bag.coords ?? null, features });
+    },
+    sources: (bag, row) => patchSources(opened, bag, row),
+    async close() {
+      opened.parameters.close();
+      await device.close();
+    },
+  };
 }
 
 /** The weights and what the card says about how to use them: K and flip, for two, are not in the weights. */

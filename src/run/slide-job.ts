@@ -5,7 +5,8 @@ import { UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { fitSlideStain, type SlideStain } from '../features/stain-normalise.ts';
-import type { FeatureType } from '../features/store.ts';
+import type { FeatureType, Scores } from '../features/store.ts';
+import type { ReadableBag } from '../mil/predict.ts';
 import type { PredictionResult } from '../mil/result.ts';
 import { toGeoJson } from '../tiling/geojson.ts';
 import { countExcluded, excludeFromGrid, type PatchGrid } from '../tiling/grid.ts';
@@ -19,13 +20,15 @@ import { hashSlide } from '../tiling/slide-hash.ts';
 import { encodeJpeg } from '../tiling/thumbnail.ts';
 import type { Mpp } from '../units.ts';
 import { VERSION } from '../version.ts';
-import { type FinishedBag, heldBag, keptBag } from './bag-sink.ts';
+import { type BagSink, type FinishedBag, heldBag, keptBag } from './bag-sink.ts';
+import { deviceBag, encodingOn } from './device-bag.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
 import { LiveSlide } from './live-slide.ts';
 import { patchTable } from './patch-table.ts';
 import type { Predictor } from './predictor.ts';
 import { drawPreview } from './preview.ts';
+import { failureOf } from './slide-failure.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
 import type { Stages } from './stages.ts';
@@ -135,9 +138,10 @@ export async function runSlide(
     });
     return await stations.finish.run(async () => {
       signal.throwIfAborted();
-      const record = await slideRecord(extracted);
       const { bag } = extracted;
-      const prediction = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
+      const predicted = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
+      const prediction = predicted?.result ?? null;
+      const record = await slideRecord(extracted, predicted?.warning ?? null);
       await stages.run('write', async () => {
         await writeRecords(extracted, record, prediction);
         await prepared.live?.remove();
@@ -157,7 +161,7 @@ async function openLive(job: Job): Promise<LiveSlide> {
   const { work, survey, input, line, control } = job;
   const live = new LiveSlide({
     work,
-    slide: await slideRecord(job),
+    slide: await slideRecord(job, null),
     patches: survey.grid.count,
     label: input.label,
     predictor: line.predictor,
@@ -228,32 +232,35 @@ async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob
   const { stages, signal } = control;
   const sieve = new PatchSieve(options.tiling, survey.inkBlock);
   const bag = await stages.run('extract', async () => {
-    const open = options.keepBags || !line.predictor ? keptBag : heldBag;
-    const { dimension } = encoder;
+    const path = join(work, 'bag.arrow');
     const meta = bagMeta(job, encoder);
-    const sink = await open(join(work, 'bag.arrow'), meta, { dimension, dtype: options.dtype });
-    const soFar = () => {
-      const { count, read } = sink;
-      const { coords } = excludeFromGrid(grid, sieve.excluded);
-      return { meta, dimension, count, read, coords: coords.subarray(0, 2 * count) };
-    };
+    const keepFeatures = options.keepBags || !line.predictor;
+    const sinkOptions = { encoder, dtype: options.dtype, most: grid.count, keepFeatures };
+    const encoding = encodingOn(line.predictor?.device ?? null, sinkOptions);
+    if (encoding) return await fill(await deviceBag(path, meta, encoding, sinkOptions));
+    return await fill(await (keepFeatures ? keptBag : heldBag)(path, meta, sinkOptions));
+  });
+
+  return { ...job, survey: { ...survey, grid: excludeFromGrid(grid, sieve.excluded) }, bag };
+
+  async function fill<Rows>(sink: BagSink<Rows>): Promise<FinishedBag> {
     try {
       const onProgress = async (done: number) => {
         control.onProgress(done, grid.count);
-        await live?.hear(done, sink.count, soFar);
+        await live?.hear(done, sink.count, () => {
+          const { count, read } = sink;
+          const { coords } = excludeFromGrid(grid, sieve.excluded);
+          const meta = bagMeta(job, encoder);
+          return { meta, dimension: encoder.dimension, count, read, coords: coords.subarray(0, 2 * count) };
+        });
       };
-      await extractBag(grid, batches, encoder, sink, {
-        sieve,
-        recolouring: stain?.recolouring ?? null,
-        signal,
-        onProgress,
-      });
+      const recolouring = stain?.recolouring ?? null;
+      await extractBag(grid, batches, sink, { sieve, recolouring, signal, onProgress });
       return await sink.finish();
     } finally {
       await sink.abort();
     }
-  });
-  return { ...job, survey: { ...survey, grid: excludeFromGrid(grid, sieve.excluded) }, bag };
+  }
 }
 
 /** @throws UserError `unreadable-slide` if it has patches and holes took all of them. */
@@ -264,17 +271,21 @@ function requireReadable({ input, slide, survey }: Job, left: PatchGrid): void {
   throw new UserError('unreadable-slide', problem, 'Copy or scan the slide again.');
 }
 
-async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promise<PredictionResult> {
+/** @returns the prediction, and why there are no explanations of it if there are none although they were asked for. */
+async function predict(
+  job: Job,
+  bag: FinishedBag,
+  predictor: Predictor,
+): Promise<{ result: PredictionResult; warning: string | null }> {
   const { input, hash, survey, work, control } = job;
   const { stages, signal } = control;
-  const { result, ranked } = await stages.run('aggregate', async () => {
-    const placed = { ...bag, coords: survey.grid.coords };
-    const prediction = await control.stations!.model.run(() =>
-      predictor.predict({ id: input.id, hash }, placed, input.label, signal),
-    );
-    if (prediction.scores) await bag.addScores(prediction.scores);
-    return prediction;
-  });
+  const placed = { ...bag, coords: survey.grid.coords };
+  const { result, scores, ranked } = await stages.run('aggregate', () =>
+    control.stations!.model.run(() => predictor.predict({ id: input.id, hash }, placed, input.label, signal)),
+  );
+  const { columns, warning } = await explain(placed, predictor, control);
+  const added = { ...scores, ...columns };
+  if (Object.keys(added).length > 0) await stages.run('write', () => bag.addScores(added));
   if (ranked) {
     await stages.run('heatmap', async () => {
       const { thumbnail, tissue, grid } = survey;
@@ -282,7 +293,25 @@ async function predict(job: Job, bag: FinishedBag, predictor: Predictor): Promis
       await writeWhole(join(work, 'heatmap.png'), await encodePng(heatmap));
     });
   }
-  return result;
+  return { result, warning };
+}
+
+/** A prediction does not fail for want of its explanation, which takes more memory than it. */
+async function explain(
+  bag: ReadableBag,
+  predictor: Predictor,
+  { stages, stations, signal }: SlideControl,
+): Promise<{ columns: Scores; warning: string | null }> {
+  signal.throwIfAborted();
+  if (predictor.explains.length === 0) return { columns: {}, warning: null };
+  try {
+    const columns = await stages.run('explain', () => stations!.model.run(() => predictor.explain(bag)));
+    return { columns, warning: null };
+  } catch (error) {
+    const { code, message, hint } = failureOf(error);
+    if (code === 'fault') throw error;
+    return { columns: {}, warning: `The prediction is not explained. ${message} ${hint}` };
+  }
 }
 
 /** What does not wait for the patches. */
@@ -325,7 +354,7 @@ function bagMeta({ input, slide, hash, survey }: Job, encoder: Encoder): BagMeta
   };
 }
 
-async function slideRecord(job: Job): Promise<SlideRecord> {
+async function slideRecord(job: Job, warning: string | null): Promise<SlideRecord> {
   const { input, slide, hash, survey, options } = job;
   const { tissue, grid } = survey;
   // A pixel of level 0 is a level-0 pixel.
@@ -352,7 +381,7 @@ async function slideRecord(job: Job): Promise<SlideRecord> {
     leftOut: countExcluded(grid),
     unreadableTiles: slide.unreadable.length,
     holes: holesOf(slide),
-    warnings: warnings(job),
+    warnings: [...warnings(job), ...(warning ? [warning] : [])],
     madeFrom: { configuration: options.configuration, file: await stampOf(input.source) },
   };
 }

@@ -104,6 +104,8 @@ export async function configurationHash(
     keepBags: keepBags || !predictor,
     encoder: encoder?.id ?? null,
     model: predictor?.model.hash ?? null,
+    // Left out where there is none, so that runs from before there were any stay finished.
+    explains: predictor?.explains.length ? predictor.explains : undefined,
     label: input.label,
   });
 }

@@ -1,5 +1,14 @@
 /** Which stage of the line the work is in, and how long each took. */
-export type StageName = 'open' | 'tissue' | 'stain' | 'measure' | 'extract' | 'aggregate' | 'heatmap' | 'write';
+export type StageName =
+  | 'open'
+  | 'tissue'
+  | 'stain'
+  | 'measure'
+  | 'extract'
+  | 'aggregate'
+  | 'explain'
+  | 'heatmap'
+  | 'write';
 
 export class Stages {
   /** Wall seconds by stage. */

@@ -1,8 +1,9 @@
 /** Threads that decode and resample: as many as the machine has cores, started when there is work, idle at no cost. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { built } from '../built.ts';
+import { startBuilt } from '../built-worker.ts';
 import type { TileWindow } from './decode.ts';
 import type { CutTask } from './resample.ts';
 import type { TileEncoding } from './tile-encoding.ts';
@@ -157,7 +158,7 @@ export class DecodePool {
     const script = built('./decode-worker.js', import.meta.url);
     if (!existsSync(script)) throw new PoolUnavailable(`${script.pathname} is missing: run npm run build`);
     const at = new Int32Array(new SharedArrayBuffer(4));
-    const worker = new Worker(script, { workerData: { at } });
+    const worker = startBuilt(script, { at });
     const thread: Thread = { worker, jobs: new Map(), next: [], at, seen: -1, since: 0, watchdog: undefined };
     worker.on('message', (answers: readonly Answer[]) => this.#finish(thread, answers));
     worker.on('error', (error) => this.#replace(thread, `the decoder thread ended: ${error.message}`));

@@ -20,7 +20,7 @@ export type SourceSpec =
 export function openBagSource(spec: SourceSpec): BagSource {
   if (spec.kind === 'memory') return memorySource(spec.bags);
   const { dimension, files } = spec;
-  return { dimension, read: (row) => readTrainingBag(files[row]!, dimension) };
+  return { dimension, fresh: true, read: (row) => readTrainingBag(files[row]!, dimension) };
 }
 
 /** @throws UserError naming the file: unreadable, empty, of another width, or with numbers that are none. */

@@ -44,7 +44,14 @@ export async function readCohort(path: string): Promise<Cohort> {
 
 /** @throws UserError `bad-cohort` naming every row that is wrong. */
 export function parseCohort(source: string, text: string): Cohort {
-  const { columns, rows } = parseTable(source, text);
+  if (text.trim() === '') {
+    throw new UserError('bad-cohort', `${source}: the file is empty.`, 'Write a table with one row a slide.');
+  }
+  const { columns, rows, lines } = parseTable(source, text);
+  const twice = columns.find((name, i) => name !== '' && columns.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new UserError('bad-cohort', `${source}: there are two columns named ${twice}.`, 'Name each column once.');
+  }
   if (!columns.includes('slide')) {
     const found = columns.join(', ') || 'none';
     throw new UserError(
@@ -65,7 +72,7 @@ export function parseCohort(source: string, text: string): Cohort {
     return null;
   };
   const parsed = rows.map((row, i): CohortRow => {
-    const line = i + 2;
+    const line = lines[i]!;
     if (!row.slide) wrong.push(`line ${line} names no slide`);
     const event = number(line, 'event', row.event, 0);
     if (event !== null && event !== 0 && event !== 1) wrong.push(`line ${line} has the event "${row.event}"`);

@@ -3,8 +3,9 @@
  * thread in a model, so the cores are shared out between folds; what is left of them goes to the threads of each.
  */
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { built } from '../built.ts';
+import { startBuilt } from '../built-worker.ts';
 import { UserError } from '../errors.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import { openBagSource, type SourceSpec } from './bag-files.ts';
@@ -98,10 +99,7 @@ async function inWorkers(
   const place: WorkerPlace = { source, threads: Math.max(1, Math.floor(threads / count)) };
   const outcomes: FoldOutcome[] = [];
   const waiting = [...runs.entries()];
-  const workers = Array.from(
-    { length: count },
-    () => new Worker(built('./fold-worker.js', import.meta.url), { workerData: place }),
-  );
+  const workers = Array.from({ length: count }, () => startBuilt(built('./fold-worker.js', import.meta.url), place));
   let onAbort = () => {};
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal!.reason);

@@ -31,6 +31,8 @@ export interface FoldTask {
   readonly targets: readonly Target[];
   /** Host memory for bags. */
   readonly cacheBytes: number;
+  /** Longer bags are thinned to so many patches in training, anew each time; null or left out: as the recipe says. */
+  readonly mostPatches?: number | null;
 }
 
 export interface EpochRecord {
@@ -55,7 +57,6 @@ export interface FoldOutcome {
   readonly steps: number;
   /** Of the epochs, validation included. */
   readonly seconds: number;
-  readonly warnings: readonly string[];
 }
 
 export interface TrainingHooks {
@@ -67,11 +68,9 @@ export interface TrainingHooks {
 }
 
 /** Rows of bags that are computed as one sequence. */
-const PACK_ROWS = 4096;
+export const PACK_ROWS = 4096;
 /** Longer sequences compute their layers again on the way back instead of keeping them. */
-const CHECKPOINT_ROWS = 8192;
-/** Training with layers computed again holds about twice what inference does. */
-const TRAINING_FACTOR = 2;
+export const CHECKPOINT_ROWS = 8192;
 const CHECKPOINT_SECONDS = 20;
 
 export async function trainFold(
@@ -106,7 +105,6 @@ class FoldTraining {
   #bestEpoch = -1;
   #bestScore: number | null = null;
   #best: Float32Array | null = null;
-  readonly #thinned = new Set<string>();
 
   constructor(
     readonly device: Device,
@@ -124,7 +122,7 @@ class FoldTraining {
     const labels = fold.train.map((row) => targets[row]!.label);
     this.#classWeights =
       recipe.balance === 'weights' && task === 'classification' ? classWeights(labels, classes.length) : null;
-    this.#most = recipe.mostPatches ?? mostPatches(device, model);
+    this.#most = job.mostPatches ?? recipe.mostPatches ?? Number.POSITIVE_INFINITY;
   }
 
   async run({ onEpoch, signal, checkpoint, checkpointSeconds = CHECKPOINT_SECONDS }: TrainingHooks): Promise<void> {
@@ -159,9 +157,6 @@ class FoldTraining {
       predictions,
       steps: this.#steps,
       seconds: this.#seconds,
-      warnings: [...this.#thinned].map(
-        (id) => `${id} is too long to train on at once: ${this.#most} of its patches are drawn anew each time.`,
-      ),
     };
   }
 
@@ -224,7 +219,6 @@ class FoldTraining {
     for (const row of rows) {
       const found = this.bags.read(row);
       const whole = found instanceof Promise ? await found : found;
-      if (whole.count > this.#most) this.#thinned.add(whole.id);
       const bag = augmented(whole, job.recipe, this.#most, random);
       if (held + bag.count > PACK_ROWS) flush();
       pack.push(row);
@@ -351,14 +345,6 @@ function scoreOf(task: Task, predictions: readonly BagLogits[], targets: readonl
 
 function groupOf({ label, censored }: Target): number {
   return 2 * label + censored;
-}
-
-/** What fits the device while gradients are computed; a GPU does not tell, so there it is not limited. */
-function mostPatches(device: Device, model: BagModel): number {
-  if (device.kind !== 'wasm') return Number.POSITIVE_INFINITY;
-  const state = 5 * 4 * [...model.parameters.values()].reduce((sum, { length }) => sum + length, 0);
-  const free = 0.9 * (device.maxStorageBytes - state);
-  return Math.max(1, Math.floor(free / (TRAINING_FACTOR * model.bytesPerInstance)));
 }
 
 export function packed(bags: readonly TrainingBag[]): { features: Float32Array; offsets: number[] } {

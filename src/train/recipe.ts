@@ -3,7 +3,7 @@ import { UserError } from '../errors.ts';
 import type { Activation } from '../kernels/kernels.ts';
 import type { SegmentLength } from '../kernels/sequence.ts';
 import { modelKinds } from '../mil/create-model.ts';
-import type { BranchMerge } from '../mil/local-mamba-block.ts';
+import { type BranchMerge, branchMerges } from '../mil/local-mamba-block.ts';
 import { blockTypes } from '../mil/mamba-block.ts';
 import type { ModelConfig, ModelType } from '../mil/model-card.ts';
 import { isScanOrder, type ScanOrder } from '../row-order.ts';
@@ -184,7 +184,7 @@ const CHOICES: Readonly<Partial<Record<keyof Recipe, readonly unknown[]>>> = {
   cosine: ['none', 'epochs', 'steps'],
   balance: ['none', 'sampling', 'weights'],
   by: ['loss', 'auc', 'c-index'],
-  merge: ['scattn', 'search'],
+  merge: branchMerges,
 };
 const SHARES: readonly (keyof Recipe)[] = [
   'dropout',

@@ -66,13 +66,15 @@ export async function searchRecipe(
     throw new UserError('no-validation', 'A search needs validation rows.', 'Set validationShare above 0.');
   }
   const { device, threads, signal, seed } = options;
-  const runs = plans.map(({ recipe }) => {
+  const cacheBytes = Math.min(...plans.map(({ memory }) => memory.cacheBytes));
+  const runs = plans.map(({ recipe, memory: { mostPatches } }) => {
     const { task, classes, targets: values } = targets;
-    return { task, classes, recipe, seed, fold, targets: values, cacheBytes: 2 ** 30, checkpoint: null };
+    return { task, classes, recipe, seed, fold, targets: values, cacheBytes, mostPatches, checkpoint: null };
   });
   const source = { kind: 'files' as const, dimension: facts.dimension, files };
   const outcomes = await runFolds(source, runs, {
     device,
+    atOnce: Math.min(...plans.map(({ memory }) => memory.foldsAtOnce)),
     ...(threads === undefined ? {} : { threads }),
     ...(signal ? { signal } : {}),
     onDone: (run, { bestEpoch }) => say(`tried ${JSON.stringify(points[run])}: best at epoch ${bestEpoch}`),

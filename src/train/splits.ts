@@ -31,6 +31,8 @@ export interface SplitOptions {
   /** Of the patients that are not tested; 0: no validation. */
   readonly validationShare: number;
   readonly seed: number;
+  /** What the strata are called in messages; by number unless given. */
+  readonly strata?: readonly string[];
 }
 
 export interface Splits {
@@ -57,7 +59,7 @@ export function splitRows(rows: readonly SplitRow[], options: SplitOptions): Spl
     const validation = share(rest, options.validationShare, createRandom(options.seed * 7919 + fold));
     return foldOf(rest, validation, test);
   });
-  return { folds, warnings: folds.flatMap((fold, i) => checkFold(rows, fold, i, folds.length)) };
+  return { folds, warnings: folds.flatMap((fold, i) => checkFold(rows, fold, i, folds.length, options.strata)) };
 }
 
 function foldOf(rest: readonly Group[], validation: ReadonlySet<Group>, test: readonly number[]): Fold {
@@ -210,7 +212,14 @@ function requireOneSite(rows: readonly SplitRow[], patients: readonly Group[]): 
 }
 
 /** @throws UserError `class-missing` when a class cannot be learnt. @returns sentences on classes that a test set lacks. */
-function checkFold(rows: readonly SplitRow[], fold: Fold, index: number, folds: number): string[] {
+function checkFold(
+  rows: readonly SplitRow[],
+  fold: Fold,
+  index: number,
+  folds: number,
+  strata: readonly string[] | undefined,
+): string[] {
+  const classNamed = (stratum: number) => (strata ? `class ${strata[stratum]}` : `class number ${stratum}`);
   const kinds = [...new Set(rows.map(({ stratum }) => stratum))].sort((a, b) => a - b);
   const name = folds > 1 ? `fold ${index + 1}` : 'the split';
   const absent = (part: readonly number[]) => kinds.filter((kind) => !part.some((row) => rows[row]!.stratum === kind));
@@ -226,13 +235,13 @@ function checkFold(rows: readonly SplitRow[], fold: Fold, index: number, folds: 
     const patients = rows.filter(({ stratum }) => stratum === untaught[0]).map(({ patient }) => patient);
     throw new UserError(
       'class-missing',
-      `In ${name} class number ${untaught[0]} is not in the training rows: it is only in patients ${[...new Set(patients)].slice(0, 5).join(', ')}.`,
+      `In ${name} ${classNamed(untaught[0]!)} is not in the training rows: it is only in patients ${[...new Set(patients)].slice(0, 5).join(', ')}.`,
       'Add patients of this class, merge it with another, or ask for fewer folds.',
     );
   }
   if (fold.test.length === 0) return [`In ${name} there are no test rows.`];
   const untested = absent(fold.test);
   return untested.length > 0
-    ? [`The test rows of ${name} lack class number ${untested.join(', ')}: its AUC there is undefined.`]
+    ? [`The test rows of ${name} lack ${untested.map(classNamed).join(', ')}: its AUC there is undefined.`]
     : [];
 }

@@ -45,7 +45,7 @@ export function targetsOf(cohort: Cohort, options: TargetOptions = {}): Targets 
   return task === 'survival' ? survivalTargets(cohort, options.bins ?? BINS) : classTargets(cohort, options.classes);
 }
 
-function classTargets({ source, rows: all }: Cohort, given: readonly string[] | undefined): Targets {
+function classTargets({ source, columns, rows: all }: Cohort, given: readonly string[] | undefined): Targets {
   const rows = all.filter(({ label }) => label !== null);
   const found = [...new Set(rows.map(({ label }) => label!))].sort((a, b) =>
     a.localeCompare(b, 'en', { numeric: true }),
@@ -59,8 +59,21 @@ function classTargets({ source, rows: all }: Cohort, given: readonly string[] | 
       'Correct the labels, or name all classes with --classes.',
     );
   }
+  const alike = given
+    ? []
+    : rows.filter(({ label }) => found.some((other) => other !== label && isAlike(other, label!)));
+  if (alike.length > 0) {
+    throw new UserError(
+      'unknown-label',
+      `${source}: labels differ only in case: ${[...new Set(alike.map(({ label }) => label))].join(', ')} (${rarest(alike)}).`,
+      'Write each class in one way, or name all classes with --classes.',
+    );
+  }
   if (found.length < 2) {
-    const what = found.length === 0 ? 'no row has a label' : `all ${rows.length} labelled rows are ${found[0]}`;
+    const none = columns.includes('label')
+      ? 'no row has a label'
+      : `there is no column named label (found: ${columns.join(', ')})`;
+    const what = found.length === 0 ? none : `all ${rows.length} labelled rows are ${found[0]}`;
     throw new UserError('one-class', `${source}: ${what}.`, 'A classifier needs slides of two classes or more.');
   }
   const absent = classes.filter((name) => !found.includes(name));
@@ -71,6 +84,16 @@ function classTargets({ source, rows: all }: Cohort, given: readonly string[] | 
     targets: rows.map(({ label }) => ({ label: classes.indexOf(label!), censored: 0, time: 0 })),
     warnings: [...left(all, rows, 'label'), ...absent.map((name) => `No row is of the class ${name}.`)],
   };
+}
+
+function isAlike(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
+/** The rows of the label that fewest have: most likely those to be corrected. */
+function rarest(rows: readonly CohortRow[]): string {
+  const of = (label: string | null) => rows.filter((row) => row.label === label);
+  return namedRows(rows.map(({ label }) => of(label)).reduce((a, b) => (b.length < a.length ? b : a)));
 }
 
 function survivalTargets({ source, rows: all }: Cohort, bins: number): Targets {

@@ -16,7 +16,9 @@ export interface TrainingBag {
 
 export interface BagSource {
   readonly dimension: number;
-  /** The bag of a row of the cohort. Whoever asks does not write to it. */
+  /** Whether each bag is read anew for whoever asks, who may then write to it; otherwise nobody does. */
+  readonly fresh?: boolean;
+  /** The bag of a row of the cohort. */
   read(row: number): TrainingBag | Promise<TrainingBag>;
 }
 

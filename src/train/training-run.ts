@@ -12,6 +12,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { formatTable } from '../csv.ts';
 import { UserError } from '../errors.ts';
@@ -28,6 +29,7 @@ import { type Cohort, listed } from './cohort.ts';
 import { type BagLogits, hazardsOf, probabilitiesOf, riskOf } from './fold-prediction.ts';
 import { runFolds } from './fold-runner.ts';
 import type { EpochRecord, FoldOutcome } from './fold-training.ts';
+import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import { configOf, type Recipe, type RecipeName, recipeOf } from './recipe.ts';
 import { type Fold, type SplitOptions, splitRows } from './splits.ts';
 import { type TargetOptions, type Targets, targetsOf } from './target.ts';
@@ -63,7 +65,6 @@ export interface FoldRecord {
   readonly seconds: number;
   readonly history: readonly EpochRecord[];
   readonly predictions: readonly BagLogits[];
-  readonly warnings: readonly string[];
 }
 
 export interface TrainingResult {
@@ -82,18 +83,18 @@ export interface Plan {
   readonly folds: readonly Fold[];
   readonly files: readonly BagFile[];
   readonly facts: CommonFacts;
+  readonly memory: MemoryPlan;
   readonly key: string;
   readonly warnings: readonly string[];
 }
 
-const CACHE_BYTES = 2 * 2 ** 30;
 const IMBALANCE = 10;
 
 /** @throws UserError for anything wrong with the table, the bags, the recipe or the folder; the signal's reason. */
 export async function trainCohort(options: TrainingOptions): Promise<TrainingResult> {
   const { out, signal, onEvent } = options;
   const plan = await planTraining(options);
-  const { folds, recipe } = plan;
+  const { folds, recipe, memory } = plan;
   await requireOwnFolder(out, plan.key);
   await makeFolder(out);
   await writeJson(join(out, 'train.json'), planRecord(plan, options));
@@ -107,7 +108,6 @@ export async function trainCohort(options: TrainingOptions): Promise<TrainingRes
     if (former) onEvent?.({ kind: 'fold', fold: n, done: former, former: true });
   }
   const open = folds.flatMap((fold, n) => (records[n] ? [] : [{ fold, n }]));
-  const cores = Math.min(open.length, options.threads ?? 2);
   const runs = open.map(({ fold, n }) => ({
     task: plan.targets.task,
     classes: plan.targets.classes,
@@ -115,7 +115,8 @@ export async function trainCohort(options: TrainingOptions): Promise<TrainingRes
     seed: options.seed,
     fold,
     targets: plan.targets.targets,
-    cacheBytes: CACHE_BYTES / Math.max(1, cores),
+    cacheBytes: memory.cacheBytes,
+    mostPatches: memory.mostPatches,
     checkpoint: { path: join(foldFolder(out, n), 'checkpoint.safetensors'), key: `${plan.key} ${n}` },
     ...(options.checkpointSeconds === undefined ? {} : { checkpointSeconds: options.checkpointSeconds }),
   }));
@@ -124,6 +125,7 @@ export async function trainCohort(options: TrainingOptions): Promise<TrainingRes
   if (runs.length > 0) {
     await runFolds(source, runs, {
       device,
+      atOnce: memory.foldsAtOnce,
       ...(threads === undefined ? {} : { threads }),
       ...(signal ? { signal } : {}),
       onEpoch: (run, record) => onEvent?.({ kind: 'epoch', fold: open[run]!.n, record }),
@@ -149,11 +151,28 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
       split: part,
       stratum: stratumOf(targets, i),
     })),
-    { ...split, validationShare: recipe.validationShare, seed },
+    { ...split, validationShare: recipe.validationShare, seed, strata: strataOf(targets) },
   );
   const files = await findBags(bags, targets.rows);
   const facts = await requireTrainable(targets.rows, files, options.signal);
-  const warnings = [...targets.warnings, ...splits.warnings, ...imbalance(targets), ...facts.warnings];
+  const memory = await planMemory({
+    device: options.device,
+    recipe,
+    classes: targets.classes,
+    dimension: facts.dimension,
+    rows: targets.rows,
+    counts: facts.counts,
+    folds: splits.folds.length,
+    threads: options.threads ?? availableParallelism(),
+    available: process.availableMemory(),
+  });
+  const warnings = [
+    ...targets.warnings,
+    ...splits.warnings,
+    ...imbalance(targets),
+    ...facts.warnings,
+    ...memory.warnings,
+  ];
   const { source: _, ...table } = cohort;
   const key = hashOf({
     table: table.hash,
@@ -165,7 +184,13 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
     target,
     VERSION,
   });
-  return { recipe, targets, folds: splits.folds, files, facts, key, warnings };
+  return { recipe, targets, folds: splits.folds, files, facts, memory, key, warnings };
+}
+
+/** Names of what `stratumOf` numbers. */
+function strataOf({ task, classes }: Targets): readonly string[] {
+  if (task === 'classification') return classes;
+  return classes.flatMap((bin) => [`${bin}, event`, `${bin}, censored`]);
 }
 
 function stratumOf({ task, targets }: Targets, row: number): number {
@@ -174,13 +199,14 @@ function stratumOf({ task, targets }: Targets, row: number): number {
 }
 
 function requireOnce(source: string, { rows }: Targets): void {
-  const seen = new Map(rows.map((row) => [row.id, row]));
-  const twice = rows.filter((row) => seen.get(row.id) !== row);
+  const linesOf = new Map<string, number[]>();
+  for (const { id, line } of rows) linesOf.set(id, [...(linesOf.get(id) ?? []), line]);
+  const twice = [...linesOf].filter(([, lines]) => lines.length > 1);
   if (twice.length === 0) return;
   throw new UserError(
     'bad-cohort',
-    `${source}: slides are there twice: ${listed(twice.map(({ line, id }) => `line ${line} (${id})`))}.`,
-    'Keep one row a slide.',
+    `${source}: slides are there twice: ${listed(twice.map(([id, lines]) => `${id} (lines ${lines.join(', ')})`))}.`,
+    'Keep one row a slide; bags are found by the name of its file, without its folder.',
   );
 }
 
@@ -239,8 +265,8 @@ async function readFold(out: string, n: number, key: string): Promise<FoldRecord
 
 async function writeFold(options: TrainingOptions, plan: Plan, n: number, outcome: FoldOutcome): Promise<FoldRecord> {
   const { out } = options;
-  const { weights, bestEpoch, steps, seconds, history, predictions, warnings } = outcome;
-  const record = { key: plan.key, bestEpoch, steps, seconds, history, predictions, warnings };
+  const { weights, bestEpoch, steps, seconds, history, predictions } = outcome;
+  const record = { key: plan.key, bestEpoch, steps, seconds, history, predictions };
   const single = plan.folds.length === 1;
   await saveWeights(join(out, 'model', single ? '' : `fold-${n + 1}`), cardOf(options, plan, `fold ${n + 1}`), weights);
   await writeJson(join(foldFolder(out, n), 'fold.json'), record);
@@ -282,7 +308,7 @@ async function finish(options: TrainingOptions, plan: Plan, records: readonly Fo
     out,
     model,
     evaluation,
-    warnings: [...plan.warnings, ...new Set(records.flatMap(({ warnings }) => warnings))],
+    warnings: plan.warnings,
   };
 }
 

@@ -5,7 +5,7 @@
  *     GET /api/run                                        RunView
  *     GET /api/live                                       LiveView, under an ETag: what a page asks all the time
  *     GET /api/slides                                     SlideEntry[]
- *     GET /api/slides/:id                                 SlideView
+ *     GET /api/slides/:id                                 SlideView; with ?fresh as the run is now, not as the list was
  *     GET /api/slides/:id/tiles/:level/:column_:row.jpg   one tile of the picture, JPEG
  *     GET /api/slides/:id/scores?column=attention         scores, binary (see `decodeScores`); &run=against of the second run
  *     GET /api/slides/:id/tissue.geojson                  tissue outline, level-0 px
@@ -16,6 +16,7 @@
  *     POST /api/slides/:id/sources                        PatchEntry -> scores, binary: which patches feed this one
  *     POST /api/slides/:id/similar                        SimilarEntry -> SimilarView
  *     GET, POST /api/reviews                              ReviewView[]; POST ReviewSetup makes one
+ *     GET /api/reviews/decided                            ids of slides with a verdict
  *     GET /api/reviews/:review/queue?reader=              QueueView
  *     GET /api/reviews/:review/slides/:id                 SlideView without what the reader may not see
  *     POST /api/reviews/:review/verdicts                  VerdictEntry -> Verdict, which is then on the disk
@@ -35,7 +36,8 @@ export interface Problem {
 
 /** How one gets in, and as whom one is. */
 export interface SessionView {
-  readonly mode: 'open' | 'token' | 'accounts';
+  /** `bundle` is no server but the files that `lamina export` wrote. */
+  readonly mode: 'open' | 'token' | 'accounts' | 'bundle';
   readonly user: { readonly name: string; readonly role: 'reader' | 'admin' } | null;
 }
 
@@ -144,6 +146,11 @@ export interface Picture {
   readonly levels: readonly ViewLevel[];
   /** Changes with the slide's content; part of the tiles' addresses, so that a browser never shows stale tiles. */
   readonly version: string;
+  /**
+   * When the tiles are files of Deep Zoom, as in a bundle: the number of the first of `levels` in Deep Zoom's count, which is
+   * from the smallest.
+   */
+  readonly deepZoomTop?: number;
 }
 
 export interface SlideFacts {
@@ -333,8 +340,16 @@ export function slideUrl(id: string, resource = ''): string {
   return `api/slides/${encodeURIComponent(id)}${resource && `/${resource}`}`;
 }
 
-export function tileUrl(id: string, version: string, level: number, column: number, row: number): string {
-  return `${slideUrl(id, `tiles/${level}/${column}_${row}.jpg`)}?v=${version}`;
+export function tileUrl(id: string, picture: Picture, level: number, column: number, row: number): string {
+  const { version, deepZoomTop } = picture;
+  const place = deepZoomTop === undefined ? `tiles/${level}` : `deep-zoom_files/${deepZoomTop - level}`;
+  return `${slideUrl(id, `${place}/${column}_${row}.${deepZoomTop === undefined ? 'jpg' : 'jpeg'}`)}?v=${version}`;
+}
+
+/** Where a bundle keeps a score column: classes, whose names are in it, may have any letters, file names may not. */
+export function scoresFile(column: string): string {
+  const plain = encodeURIComponent(column).replaceAll('~', '%7E').replaceAll('*', '%2A').replaceAll('%', '~');
+  return `scores/${plain}.bin`;
 }
 
 /** Scores of n patches: where each lies and its value, NaN when it has none. */

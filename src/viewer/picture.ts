@@ -215,7 +215,7 @@ function blit(piece: RgbImage, into: Uint8Array, width: number, height: number, 
 }
 
 /** Pixels of the level under `count` x `count` tiles from this one on. */
-function sizeOfTiles(level: ViewLevel, column: number, row: number, count: number) {
+export function sizeOfTiles(level: ViewLevel, column: number, row: number, count: number) {
   return {
     width: Math.min(count * level.tileWidth, level.width - column * level.tileWidth),
     height: Math.min(count * level.tileHeight, level.height - row * level.tileHeight),

@@ -37,6 +37,11 @@ export function addReviewRoutes(
     if (unknown) throw new UserError('bad-request', `The run has no slide ${unknown}.`, 'Reload the page.');
     return fresh(c, await (await reviews()).create(setup, nameOf(c)));
   });
+  app.get('/api/reviews/decided', async (c) => {
+    const database = await storage.find();
+    const { name, role } = c.get('user')!;
+    return fresh(c, database ? await new Reviews(database).decided(role === 'admin' ? null : name) : []);
+  });
   app.get('/api/reviews/:review/queue', async (c) => {
     const reader = requireReader(c, c.req.query('reader'));
     return fresh(c, await (await reviews()).queue(c.req.param('review'), reader));

@@ -84,6 +84,15 @@ export class Reviews {
     return (await this.list()).find((review) => review.id === id)!;
   }
 
+  /** Ids of the slides with a verdict in any review. @param reader whose verdicts count; null for anybody's. */
+  async decided(reader: string | null): Promise<string[]> {
+    const rows = await this.database.rows<{ slide: string }>(
+      'SELECT DISTINCT slide FROM verdict WHERE ? IS NULL OR reader = ?',
+      [reader, reader],
+    );
+    return rows.map(({ slide }) => slide);
+  }
+
   /** The slides of one reader in order, with what was said, and where to go on. */
   async queue(id: string, reader: string): Promise<QueueView> {
     const review = await this.review(id);

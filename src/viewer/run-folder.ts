@@ -3,8 +3,8 @@
  *
  * A run may be going on, interrupted or damaged: one unreadable file costs its own slide a sentence, never the list.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { type CsvRow, parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { LiveResult, PredictionResult, RunResult, SlideResult } from '../mil/result.ts';
@@ -69,6 +69,26 @@ export async function readRunFolder(runDir: string): Promise<RunRecord> {
   }
   const warnings = [run.problem, summary.problem, failures.problem].filter((problem) => problem !== null);
   return { name: basename(folder), result: run.value, warnings, slides };
+}
+
+/** A file of a slide's folder; null when there is none. A link in a folder that came from elsewhere opens nothing outside it. */
+export async function readOwnFile(folder: string, name: string): Promise<Uint8Array<ArrayBuffer> | null> {
+  const path = join(folder, name);
+  const [outer, inner] = await Promise.all([realpath(folder), realpath(path)]).catch(() => ['', '']);
+  const isInside = inner !== '' && inner!.startsWith(`${outer}${sep}`);
+  return isInside
+    ? await readFile(path).then(
+        (bytes) => new Uint8Array(bytes),
+        () => null,
+      )
+    : null;
+}
+
+/** Where files lie is nobody's business on another machine, and folders may be named after patients. */
+export function withoutFolders(message: string, run: RunRecord, runDir: string): string {
+  const sources = [...run.slides.values()].flatMap(({ slide }) => slide?.source ?? []);
+  const folders = new Set([resolve(runDir), ...sources.map((source) => dirname(source))]);
+  return [...folders].reduce((text, folder) => text.replaceAll(`${folder}${sep}`, ''), message);
 }
 
 async function slideFolders(run: string): Promise<string[]> {

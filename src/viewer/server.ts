@@ -6,7 +6,7 @@
  */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { dirname, join, resolve, sep } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { compress } from 'hono/compress';
@@ -23,7 +23,7 @@ import { Pictures } from './pictures.ts';
 import { ASK, bytesResponse, problemResponse, type ViewerEnv } from './responses.ts';
 import { Reviews } from './review.ts';
 import { addReviewRoutes } from './review-routes.ts';
-import { type RunRecord, readRunFolder, withLive } from './run-folder.ts';
+import { type RunRecord, readRunFolder, withLive, withoutFolders } from './run-folder.ts';
 import { RunModel } from './run-model.ts';
 import { addSlideRoutes, type BlindnessOf, slideView } from './slide-routes.ts';
 import { Storage } from './storage.ts';
@@ -106,8 +106,16 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   // Tiles first: they are many and need no compression.
   addTileRoutes(app, (id) => run.slides.get(id)?.slide ?? null, pictures);
   app.use(compress({ contentTypeFilter: COMPRESSIBLE }));
+  let reading: Promise<RunRecord> | null = null;
+  const read = async () => (run = await readRunFolder(runDir));
+  /** What a page asks together as it opens is answered from one reading. */
+  const refresh = () => {
+    reading ??= read().finally(() => {
+      reading = null;
+    });
+    return reading;
+  };
   const folder = resolve(runDir);
-  const refresh = async () => (run = await readRunFolder(runDir));
   const look = async () => {
     const live = await readLiveSlides(folder);
     run = withLive(run, folder, live) ?? (await refresh());
@@ -169,13 +177,6 @@ function problemOf(error: Error): { code: string; status: number; message: strin
   }
   if (name === 'AbortError') return { code: 'aborted', status: 499, message: 'Nobody waited for this any more.' };
   return { code: 'fault', status: 500, message: `The viewer made a mistake: ${message}` };
-}
-
-/** Where files lie is nobody's business on another machine, and folders may be named after patients. */
-function withoutFolders(message: string, run: RunRecord, runDir: string): string {
-  const sources = [...run.slides.values()].flatMap(({ slide }) => slide?.source ?? []);
-  const folders = new Set([resolve(runDir), ...sources.map((source) => dirname(source))]);
-  return [...folders].reduce((text, folder) => text.replaceAll(`${folder}${sep}`, ''), message);
 }
 
 /**

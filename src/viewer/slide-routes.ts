@@ -1,6 +1,5 @@
 /** What the page asks about a run and its slides; the addresses are listed in `api.ts`. */
-import { readFile, realpath } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import type { LiveResult } from '../mil/result.ts';
 import {
@@ -30,7 +29,7 @@ import {
   type ViewerRoutes,
 } from './responses.ts';
 import type { Blindness } from './review.ts';
-import type { RunRecord, SlideRecord } from './run-folder.ts';
+import { type RunRecord, readOwnFile, type SlideRecord } from './run-folder.ts';
 import type { PredictedSlide, RunModel } from './run-model.ts';
 import { similarPatches } from './similar-patches.ts';
 import { readScores, scoreColumns } from './slide-scores.ts';
@@ -89,6 +88,7 @@ export function addSlideRoutes(
     );
   });
   app.get('/api/slides/:id', async (c) => {
+    if (c.req.query('fresh') !== undefined) await run.refresh();
     const record = await findNow(c.req.param('id'));
     if (!record) return unknownSlide(c);
     const hidden = (await blindnessOf(c))(record.id) ?? OPEN;
@@ -159,10 +159,9 @@ export function addSlideRoutes(
       const folder = find(c.req.param('id'))?.folder;
       if (!folder) return unknownSlide(c);
       if (name === 'heatmap.png' && (await blindnessOf(c))(c.req.param('id'))?.model) return stillBlind();
-      const path = join(folder, name);
-      const bytes = (await liesIn(folder, path)) ? await readFile(path).catch(() => null) : null;
+      const bytes = await readOwnFile(folder, name);
       if (!bytes) return problemResponse('no-file', absent, 404);
-      return bytesResponse(c, new Uint8Array(bytes), mime, await contentTag(path), ASK);
+      return bytesResponse(c, bytes, mime, await contentTag(join(folder, name)), ASK);
     });
   }
 }
@@ -217,12 +216,6 @@ async function againstView(record: SlideRecord, other: RunRecord | null): Promis
 
 function stillBlind(): Response {
   return problemResponse('blinded', 'What the model says is shown after your verdict.', 403);
-}
-
-/** A link in a run folder that came from elsewhere opens nothing outside it. */
-async function liesIn(folder: string, path: string): Promise<boolean> {
-  const [outer, inner] = await Promise.all([realpath(folder), realpath(path)]).catch(() => ['', '']);
-  return inner !== '' && inner!.startsWith(`${outer}${sep}`);
 }
 
 async function attempt<T>(work: () => Promise<T>): Promise<{ value: T | null; problem: string | null }> {

@@ -6,6 +6,7 @@
  *     /api/slides/:id/iiif/info.json, iiif/{region}/{size}/…   IIIF Image API 3
  */
 import type { SlideResult } from '../mil/result.ts';
+import { deepZoomDescriptor } from './deep-zoom-files.ts';
 import { drawImage, imageInformation, parseImageRequest } from './iiif.ts';
 import { type Pictures, pictureVersion } from './pictures.ts';
 import { bytesResponse, KEEP, unknownSlide, type ViewerRoutes } from './responses.ts';
@@ -30,11 +31,8 @@ export function addTileRoutes(
   app.get('/api/slides/:id/deep-zoom.dzi', async (c) => {
     const slide = slideOf(c.req.param('id'));
     if (!slide) return unknownSlide(c);
-    const { width, height, tileWidth } = await pictures.use(slide, async ({ halving }) => halving.levels[0]!);
-    const xml = `<?xml version="1.0" encoding="UTF-8"?>
-<Image xmlns="http://schemas.microsoft.com/deepzoom/2008" Format="jpeg" Overlap="0" TileSize="${tileWidth}"><Size Width="${width}" Height="${height}"/></Image>
-`;
-    return c.body(xml, 200, { 'content-type': 'application/xml' });
+    const full = await pictures.use(slide, async ({ halving }) => halving.levels[0]!);
+    return c.body(deepZoomDescriptor(full), 200, { 'content-type': 'application/xml' });
   });
 
   app.get('/api/slides/:id/deep-zoom_files/:level/:name', async (c) => {

@@ -236,6 +236,34 @@ describe('lamina run on many slides', () => {
   });
 });
 
+describe('lamina run --explain', () => {
+  const columns = async (out: string) => (await readBag(at(out, 'slides/a/bag.arrow'))).scores;
+
+  it('writes what lamina explain would write afterwards, kept bags or not', async () => {
+    expect((await lamina(...run('plain', [slides[0]!]))).code).toBe(0);
+    const explain = ['explain', at('plain'), '--model', at('model'), '--device', 'wasm', '--faithfulness', '0'];
+    expect((await lamina(...explain)).code).toBe(0);
+    const afterwards = await columns('plain');
+    expect(Object.keys(afterwards)).toEqual(expect.arrayContaining(['attention', 'evidence', 'hidden_attention']));
+
+    expect((await lamina(...run('explained', [slides[0]!], '--explain'))).code).toBe(0);
+    expect(await columns('explained')).toEqual(afterwards);
+    expect((await json<RunResult>('explained/run.json')).timings.explain).toBeGreaterThan(0);
+    expect((await lamina(...run('unkept', [slides[0]!], '--explain', '--no-keep-bags'))).code).toBe(0);
+    expect(await columns('unkept')).toEqual(afterwards);
+  });
+
+  it('goes on where it stopped, and explains what was run without', async () => {
+    const skipped = async (...more: string[]) =>
+      JSON.parse((await lamina(...run('explained', [slides[0]!], '--json', ...more))).stdout).slides[0].skipped;
+    expect(await skipped('--explain')).toBe(true);
+    expect(await skipped()).toBe(false);
+    expect(await columns('explained')).not.toHaveProperty('evidence');
+    expect(await skipped('--explain')).toBe(false);
+    expect(await columns('explained')).toHaveProperty('evidence');
+  });
+});
+
 describe('lamina run refuses before it touches a slide', () => {
   it.each([
     ['a model that is not there', ['--model', 'no-model'], 1, /no-model/],

@@ -162,6 +162,12 @@ describe('coherence', () => {
 });
 
 describe('moments and correlation', () => {
+  it('take a flat plane for flat, though sums in single precision are rounded', () => {
+    const flat = new Float32Array(4099).fill(1.7317);
+    expect(moments(flat).sd).toBe(0);
+    expect(correlation(flat, noise(9, 4099), moments(flat), moments(noise(9, 4099)))).toBe(0);
+  });
+
   it('are those of the textbook', () => {
     const a = Float32Array.of(1, 2, 3, 4);
     const b = Float32Array.of(2, 1, 4, 3);

@@ -1,13 +1,15 @@
 /** Arguments of the scan kernels for tests: random ones, and those of the golden data. */
 import type { Device } from '../../src/kernels/device.ts';
-import { cutSegments, type SegmentLength } from '../../src/kernels/sequence.ts';
+import { cutSegments, localKind, longestRow, type SegmentLength } from '../../src/kernels/sequence.ts';
 import { type GoldenCase, goldenInput } from './golden-cases.ts';
 import type { ScanArguments } from './reference/scan.ts';
 import { type HostArray, type Outputs, randomArray, runKernel } from './run-kernel.ts';
 
 export interface ScanCase {
   readonly offsets: readonly number[];
-  readonly longest: number;
+  readonly K: SegmentLength;
+  readonly reversed: boolean;
+  /** With segments as they are, whatever a device holds in one piece. */
   readonly arguments: ScanArguments;
 }
 
@@ -87,44 +89,48 @@ function cut(
   reversed: boolean,
   rest: Omit<ScanArguments, 'segments' | 'local'>,
 ): ScanCase {
-  const segments = cutSegments(offsets, K, reversed);
-  let longest = 1;
-  for (let i = 1; i < segments.length; i += 4) longest = Math.max(longest, segments[i]!);
-  return { offsets, longest, arguments: { ...rest, segments, local: K === 'auto' || K > 1 } };
+  const segments = cutSegments(offsets, K, reversed, Number.POSITIVE_INFINITY);
+  return { offsets, K, reversed, arguments: { ...rest, segments, local: K === 'auto' || K > 1 } };
 }
 
-function views({ arguments: s }: ScanCase): Record<string, HostArray | null> {
-  return s as unknown as Record<string, HostArray | null>;
+/** The table of segments as the device wants it. */
+function tableFor(device: Device, { offsets, K, reversed }: ScanCase): Int32Array {
+  return cutSegments(offsets, K, reversed, device.scanPiece);
 }
 
-function params({ arguments: s, longest }: ScanCase): Record<string, number> {
-  const segmentCount = s.segments.length / 4;
+function views(c: ScanCase, segments: Int32Array): Record<string, HostArray | null> {
+  return { ...c.arguments, segments } as unknown as Record<string, HostArray | null>;
+}
+
+function params({ arguments: s, K }: ScanCase, segments: Int32Array): Record<string, number> {
   return {
     D: s.D,
     L: s.L,
     N: s.N,
-    segmentCount,
-    longestSegment: longest,
-    local: Number(s.local),
+    segmentCount: segments.length / 4,
+    longestSegment: longestRow(segments),
+    local: localKind(K, segments),
     softplus: Number(s.softplus),
   };
 }
 
 /** y, carries, stateOut. */
 export function runScan(device: Device, c: ScanCase): Promise<Outputs> {
-  const { D, L, N, segments } = c.arguments;
+  const { D, L, N } = c.arguments;
+  const segments = tableFor(device, c);
   const chunks = Math.ceil(segments.length / 4 / device.scanChunk);
   const outputs = {
     y: new Float32Array(D * L),
     carries: new Float32Array(chunks * D * N),
     stateOut: new Float32Array((c.offsets.length - 1) * D * N),
   };
-  return runKernel(device, 'selectiveScan', { ...views(c), ...outputs }, params(c));
+  return runKernel(device, 'selectiveScan', { ...views(c, segments), ...outputs }, params(c, segments));
 }
 
 /** All gradients, and what the forward pass gave; what is added to starts at `start`. */
 export async function runScanBackward(device: Device, c: ScanCase, dy: Float32Array, start = 0): Promise<Outputs> {
   const { D, L, N, skip, z, deltaBias } = c.arguments;
+  const segments = tableFor(device, c);
   const forward = await runScan(device, { ...c, arguments: { ...c.arguments, stateIn: null } });
   const added = (n: number) => new Float32Array(n).fill(start);
   const outputs = {
@@ -139,5 +145,11 @@ export async function runScanBackward(device: Device, c: ScanCase, dy: Float32Ar
     dz: z && new Float32Array(D * L),
     ddeltaBias: deltaBias && added(D),
   };
-  return { ...forward, ...(await runKernel(device, 'selectiveScanBackward', { ...views(c), ...outputs }, params(c))) };
+  const backward = await runKernel(
+    device,
+    'selectiveScanBackward',
+    { ...views(c, segments), ...outputs },
+    params(c, segments),
+  );
+  return { ...forward, ...backward };
 }

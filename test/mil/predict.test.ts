@@ -108,6 +108,27 @@ describe('a bag that does not fit', () => {
     }
   });
 
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('is refused for %d on the device too', async (value) => {
+    const bag = bagOf(5000);
+    const storage = device.create(bag.features.length);
+    const predict = () => {
+      device.write(storage, bag.features);
+      const onDevice = { storage, offset: 0, length: storage.length };
+      return predictRows(model, 'slide-7', {
+        count: 5000,
+        dimension: 12,
+        onDevice,
+        read: (first, count) => device.read({ storage, offset: 12 * first, length: 12 * count }),
+      });
+    };
+    // Squares beyond single precision are no reason to refuse.
+    bag.features[3] = 1e20;
+    await predict();
+    bag.features[4500 * 12 + 5] = value;
+    await expect(predict()).rejects.toThrow(new RegExp(`feature 5 of patch 4500 is ${value}`));
+    device.release(storage);
+  });
+
   it('is refused before the work when it needs more memory than there is, saying how much', async () => {
     const config = { type: 'abmil' as const, input: 12, width: 512, attention: 128, classes: ['a', 'b'], dropout: 0 };
     const abmil = open({ ...config, ...origin });

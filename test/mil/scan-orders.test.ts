@@ -9,6 +9,7 @@ import { Tape } from '../../src/kernels/tape.ts';
 import { openWasm } from '../../src/kernels/wasm/open-node.ts';
 import { checkConfig, createModel, createRandomModel, modelKinds } from '../../src/mil/create-model.ts';
 import { initialWeights } from '../../src/mil/initialise.ts';
+import { branchMerges } from '../../src/mil/local-mamba-block.ts';
 import { layerOrders, type MambaMil, runLayer } from '../../src/mil/mambamil.ts';
 import type { MambaMilConfig, ModelCard } from '../../src/mil/model-card.ts';
 import { discreteConfig, orderWeights, searchConfig } from '../../src/mil/order-search.ts';
@@ -91,7 +92,7 @@ describe('one order for all layers', () => {
 describe('several orders in a layer', () => {
   const orders: ScanOrder[][] = [['row-major', 'column-major-reversed', 'window-2'], ['hilbert']];
 
-  it.each(['scattn', 'search'] as const)('%s: packed bags are computed each as if alone', async (merge) => {
+  it.each(branchMerges)('%s: packed bags are computed each as if alone', async (merge) => {
     const config = mambaConfig({ orders, merge });
     const packed = await run(config, features, cells, 3, [0, 20, ROWS]);
     const first = await run(config, features.slice(0, 20 * INPUT), cells.slice(0, 40), 3);
@@ -188,7 +189,7 @@ describe('several orders in a layer', () => {
     parameters.close();
   });
 
-  it.each(['scattn', 'search'] as const)('%s sends gradients to all of its weights', async (merge) => {
+  it.each(branchMerges)('%s sends gradients to all of its weights', async (merge) => {
     const config = mambaConfig({ layers: 1, orders: [orders[0]!], merge });
     const shapes = modelKinds.lbmamba.shapes(config);
     const weights = initialWeights(shapes, { seed: 3 });

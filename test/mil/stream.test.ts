@@ -50,6 +50,27 @@ describe('a bag in pieces', () => {
     parameters.close();
   });
 
+  it('reads rows where they lie on the device', async () => {
+    const { model, parameters } = smallModel(device);
+    const features = randomNumbers(5, 130 * 12);
+    const storage = device.create(features.length + 12);
+    device.write(storage, features, 12);
+    const onDevice = { storage, offset: 12, length: features.length };
+    const read = () => Promise.reject(new Error('read'));
+    const found = await streamBag(
+      model as MambaMil,
+      device,
+      { count: 130, dimension: 12, read, onDevice },
+      { chunk: 48 },
+    );
+    const whole = await wholeBag(device, model as MambaMil, features, 130);
+    expect(relativeError(found.logits, whole.logits)).toBeLessThan(2e-5);
+    expect(relativeError(found.scores, whole.scores)).toBeLessThan(2e-5);
+    expect(await device.read(onDevice), 'the rows are as they were').toEqual(features);
+    device.release(storage);
+    parameters.close();
+  });
+
   it('stops between two pieces when told to', async () => {
     const { model, parameters } = smallModel(device);
     const abort = new AbortController();

@@ -2,12 +2,17 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
+import { UserError } from '../../src/errors.ts';
 import type { BagMeta } from '../../src/features/bag.ts';
 import { openEncoder } from '../../src/features/open-encoder.ts';
 import { createBagWriter, readBag } from '../../src/features/store.ts';
 import type { Faithfulness } from '../../src/mil/faithfulness.ts';
+import { runBatch } from '../../src/run/batch.ts';
 import { type ExplainOptions, explainRun } from '../../src/run/explain-run.ts';
 import { openPredictor } from '../../src/run/predictor.ts';
+import { findSlides } from '../../src/run/slide-inputs.ts';
+import { plainTiling } from '../../src/run/survey.ts';
 import { saveRandomModel } from '../cli/random-model.ts';
 import { lamina } from '../cli/spawn.ts';
 import { randomNumbers } from '../mil/small-models.ts';
@@ -121,5 +126,44 @@ describe('explaining a run', () => {
     const out = join(folder, 'evaluation');
     expect((await lamina('evaluate', run(), '--out', out, '--resamples', '20')).code).toBe(0);
     expect((await readFile(join(out, 'report.html'), 'utf8')).includes('Faithfulness of the explanations')).toBe(true);
+  });
+});
+
+describe('explaining as the run goes', () => {
+  it('keeps a prediction whose explanation finds no memory, and says so', async () => {
+    const slide = join(folder, 'slide.tif');
+    await writeSyntheticSlide(slide, { seed: 1, widthPx: 1024, heightPx: 1024, tumour: true });
+    const predictor = await openPredictor(model(), { modelType: null, device: 'wasm', threads: 1, explain: true });
+    const encoder = await openEncoder('stain-texture');
+    const explain = async () => {
+      throw new UserError('out-of-memory', 'The device has no room.', 'Take a larger one.');
+    };
+    const out = join(folder, 'short-of-memory');
+    const [outcome] = await runBatch(
+      await findSlides([slide]),
+      { encoder, predictor: { ...predictor, explain } },
+      {
+        out,
+        mpp: null,
+        tiling: plainTiling(256, 0.5),
+        batchSize: 64,
+        dtype: 'f16',
+        keepBags: true,
+        live: false,
+        retries: 0,
+        failFast: false,
+        asked: {},
+        signal: new AbortController().signal,
+        onEvent: () => {},
+      },
+    );
+    await predictor.close();
+    await encoder.close();
+    expect(outcome).toMatchObject({ status: 'done', finished: { prediction: { classes: ['normal', 'tumour'] } } });
+    expect(outcome!.finished!.slide.warnings).toEqual([
+      'The prediction is not explained. The device has no room. Take a larger one.',
+    ]);
+    const { scores } = await readBag(join(out, 'slides', 'slide', 'bag.arrow'));
+    expect(Object.keys(scores)).toEqual(['attention', 'attention_raw']);
   });
 });

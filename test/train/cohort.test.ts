@@ -20,6 +20,10 @@ describe('a cohort table', () => {
   it.each([
     [['patient,label', 'P1,x'], /no column named slide/],
     [['slide,label'], /no rows/],
+    [['', ''], /the file is empty/],
+    [['slide,label,label', 'a,x,y'], /two columns named label/],
+    [['slide,label', 'a,x', '', 'b,x,y'], /line 4 has 3 cells for 2 columns/],
+    [['slide;label', 'a;x'], /separated by semicolons/],
     [
       ['slide,time,event', 'a.svs,-3,1', 'b.svs,5,2', ',4,1'],
       /line 2 has the time "-3"; line 4 names no slide; line 3 has the event "2"|line 2.*line 3.*line 4/,
@@ -44,6 +48,15 @@ describe('targets', () => {
     expect(() => targetsOf(cohort('slide,label', 'a,x', 'b,Y'), { classes: ['x', 'y'] })).toThrow(
       /line 3 \(b\).*\(Y\)/,
     );
+    expect(() => targetsOf(cohort('slide,lable', 'a,x', 'b,y'))).toThrow(
+      /no column named label \(found: slide, lable\)/,
+    );
+  });
+
+  it('are refused for labels that differ only in case, naming the rows of the rarer one, unless they are classes', () => {
+    const table = cohort('slide,label', 'a,low', 'b,high', 'c,High', 'd,high');
+    expect(() => targetsOf(table)).toThrow(/only in case: high, High \(line 4 \(c\)\)/);
+    expect(targetsOf(table, { classes: ['low', 'high', 'High'] }).targets[2]).toMatchObject({ label: 2 });
   });
 
   it('are time bins at the quartiles of the times with an event', () => {

@@ -57,6 +57,7 @@ describe('training with scan orders', () => {
   it.each([
     ['one for all layers', { scanOrders: [['hilbert']] }],
     ['several, joined by SCAttn', several],
+    ['several, joined by SCAttn with its token gate', { ...several, merge: 'scattn-token' }],
     ['several, searched', { ...several, merge: 'search', flip: 'none' }],
     ['several packed bags a step', { ...several, bagsPerStep: 3 }],
   ])('%s: learns', async (_, changes) => {
@@ -96,6 +97,6 @@ describe('training with scan orders', () => {
     });
     expect(() => of({ scanOrders: ['snake'] })).toThrow(/Give lists/);
     expect(() => of({ scanOrders: [['zigzag']] })).toThrow(/window-N/);
-    expect(() => of({ merge: 'sum' })).toThrow(/scattn, search/);
+    expect(() => of({ merge: 'sum' })).toThrow(/scattn, scattn-token, search/);
   });
 });

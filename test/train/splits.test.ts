@@ -81,6 +81,7 @@ describe('splits', () => {
   it('refuses a class that only one fold has', () => {
     const rows = cohort(12).map((row) => ({ ...row, stratum: row.patient === 'P1' ? 2 : row.stratum }));
     expect(() => splitRows(rows, options)).toThrow(/class number 2.*P1/);
+    expect(() => splitRows(rows, { ...options, strata: ['a', 'b', 'rare'] })).toThrow(/class rare is not.*P1/);
   });
 
   it('warns of a class that some test rows lack', () => {

@@ -172,3 +172,21 @@ describe('bad bags', () => {
     await expect(trainCohort(damaged)).rejects.toThrow(/no bag of 1 of 12 slides: line 6 \(s4\)/);
   });
 });
+
+describe('bad tables', () => {
+  it('are refused for slides named twice, with all lines that name them', async () => {
+    const folder = join(root, 'twice');
+    const path = await writeBagFolder(folder, plans(12));
+    await writeFile(path, `${await readFile(path, 'utf8')}\nelsewhere/s3.svs,another,low\n`);
+    const twice = options('twice-out', { cohort: await readCohort(path), bags: folder });
+    await expect(trainCohort(await twice)).rejects.toThrow(/s3 \(lines 5, 15\)/);
+  });
+
+  it('are refused when the only patients of a class are needed for the test, by the name of the class', async () => {
+    const folder = join(root, 'rare');
+    const path = await writeBagFolder(folder, plans(12));
+    await writeFile(path, (await readFile(path, 'utf8')).replace('s5.svs,s5,high', 's5.svs,s5,rare'));
+    const rare = options('rare-out', { cohort: await readCohort(path), bags: folder });
+    await expect(trainCohort(await rare)).rejects.toThrow(/class rare is not in the training rows.*s5/);
+  });
+});

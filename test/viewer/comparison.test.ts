@@ -1,10 +1,10 @@
 /** A patch and two heatmaps at the hands of a person: chosen, searched for, asked about, swiped, blinked, subtracted. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readBag, type StoredBag } from '../../src/features/store.ts';
 import { type ServedViewer, serveViewer } from '../../src/viewer/server.ts';
+import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
 import { atRest, drawnPixels, pixelsOf, shootForDocs, turnedPlacement } from './screen.ts';
 import { type TwoRuns, writeTwoRuns } from './two-runs.ts';
@@ -280,7 +280,6 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
   });
 
   it('has no serious findings of axe, and complained of nothing', async () => {
-    const axe = await readFile('node_modules/axe-core/axe.min.js', 'utf8');
     for (const colorScheme of ['light', 'dark'] as const) {
       const context = await browser.newContext({
         colorScheme,
@@ -295,23 +294,12 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
       await looked.locator('#similar-list button').first().waitFor();
       await looked.selectOption('#compare-with', 'run attention');
       await looked.locator('#swipe-line').waitFor();
-      await looked.addScriptTag({ content: axe });
-      const found = await looked.evaluate(async () => {
-        const { axe } = globalThis as unknown as { axe: { run(): Promise<{ violations: AxeViolation[] }> } };
-        return (await axe.run()).violations.map(({ id, impact, nodes }) => [id, impact, nodes.map(({ html }) => html)]);
-      });
-      expect(found.filter(([, impact]) => impact === 'serious' || impact === 'critical')).toEqual([]);
+      expect(await seriousFindings(looked)).toEqual([]);
       await context.close();
     }
     expect(troubles).toEqual([]);
   });
 });
-
-interface AxeViolation {
-  readonly id: string;
-  readonly impact: string;
-  readonly nodes: readonly { readonly html: string }[];
-}
 
 /** Ranks 0..1, ties in the middle of their range. */
 function percentilesOf(values: Float32Array): Float64Array {

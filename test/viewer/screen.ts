@@ -45,6 +45,16 @@ async function said(page: Page, x: number, y: number): Promise<[number, number]>
   return [Number(place[1]), Number(place[2])];
 }
 
+/** With LAMINA_PICTURES set, keeps a screenshot small for the documentation. */
+export async function keepForDocs(png: Buffer, name: string): Promise<void> {
+  if (process.env.LAMINA_PICTURES === undefined) return;
+  await mkdir('docs/images', { recursive: true });
+  await sharp(png)
+    .resize(960)
+    .png({ palette: true, colours: 96 })
+    .toFile(join('docs/images', `${name}.png`));
+}
+
 export interface Pixels {
   /** RGB at a CSS px. */
   at(x: number, y: number): number[];

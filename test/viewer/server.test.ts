@@ -84,7 +84,7 @@ describe('a slide', () => {
         [columns - 1, rows - 1],
         [columns >> 1, rows >> 1],
       ] as const) {
-        const response = await get(tileUrl('known', picture!.version, level, column, row));
+        const response = await get(tileUrl('known', picture!, level, column, row));
         expect(response.headers.get('content-type')).toBe('image/jpeg');
         const expected = await slide.readTile(level, column, row);
         expect(await meanDifference(await response.arrayBuffer(), expected!)).toBeLessThan(2);

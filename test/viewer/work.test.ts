@@ -2,16 +2,16 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readGeoJson } from '../../src/tiling/geojson.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
 import type { ReviewSummary } from '../../src/viewer/api.ts';
 import { Database } from '../../src/viewer/database.ts';
 import { type Started, start } from '../cli/spawn.ts';
+import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
 import { NEEDLE_SIDE, type NeedleRun, writeNeedleRun } from './needle-run.ts';
-import { atRest, pixelsOf, turnedPlacement } from './screen.ts';
+import { atRest, keepForDocs, pixelsOf, turnedPlacement } from './screen.ts';
 
 const ARTIFACTS = 'test-artifacts/viewer';
 const chromium = await findChromium();
@@ -59,12 +59,7 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
   /** Kept to be looked at; with LAMINA_PICTURES set also made small for the documentation. */
   const shoot = async (name: string) => {
     const png = await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
-    if (process.env.LAMINA_PICTURES === undefined || !DOCUMENTED.includes(name)) return;
-    await mkdir('docs/images', { recursive: true });
-    await sharp(png)
-      .resize(960)
-      .png({ palette: true, colours: 96 })
-      .toFile(join('docs/images', `${name}.png`));
+    if (DOCUMENTED.includes(name)) await keepForDocs(png, name);
   };
   const setOpacity = (percent: number) => page.locator('#opacity').fill(String(percent));
 
@@ -367,7 +362,6 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
   });
 
   it('axe-core finds nothing serious, in light and dark, at 1280 x 800 and on a 4K screen', async () => {
-    const axe = await readFile('node_modules/axe-core/axe.min.js', 'utf8');
     for (const [colorScheme, viewport] of [
       ['light', { width: 1280, height: 800 }],
       ['dark', { width: 1280, height: 800 }],
@@ -385,26 +379,10 @@ describe.skipIf(!chromium)(`the viewer at work, in Chromium${reason}`, { timeout
       for (const dialog of dialogs) {
         if (dialog === 'help') await looked.click('#help-button');
         if (dialog === 'review-dialog') await looked.click('#review-button');
-        await looked.addScriptTag({ content: axe });
-        const found = await looked.evaluate(async () => {
-          const run = (globalThis as unknown as { axe: { run(): Promise<{ violations: AxeViolation[] }> } }).axe.run;
-          return (await run()).violations.map(({ id, impact, nodes }) => ({
-            id,
-            impact,
-            at: nodes.map(({ target }) => target.join(' ')),
-          }));
-        });
-        const serious = found.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-        expect([colorScheme, dialog, serious]).toEqual([colorScheme, dialog, []]);
+        expect([colorScheme, dialog, await seriousFindings(looked)]).toEqual([colorScheme, dialog, []]);
         await looked.keyboard.press('Escape');
       }
       await context.close();
     }
   });
 });
-
-interface AxeViolation {
-  readonly id: string;
-  readonly impact: string;
-  readonly nodes: readonly { readonly target: readonly string[] }[];
-}

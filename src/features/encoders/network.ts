@@ -1,6 +1,7 @@
 /** A network with what leads to it and away from it: batches of patches in, features out. */
 import { UserError } from '../../errors.ts';
 import type { PatchBatch } from '../encoder.ts';
+import type { GraphPlan } from './graph.ts';
 import type { PixelData } from './picture-input.ts';
 import { poolTokens } from './pool-tokens.ts';
 import type { Recipe } from './recipe.ts';
@@ -19,14 +20,18 @@ export interface Network {
 /** Of the input of one run; larger batches are run in parts. */
 const INPUT_BYTES = 256 * 1024 * 1024;
 
+/** How many pictures of a batch of `count` the network is given at once. */
+export function picturesARun({ batch, size }: GraphPlan, count: number): number {
+  return batch ?? Math.min(count, Math.max(1, Math.floor(INPUT_BYTES / (12 * size ** 2))));
+}
+
 /** @throws UserError `not-finite`, and as the session */
 export async function encodeBatch(
   { path, recipe, session, input }: Network,
   batch: PatchBatch,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { plan } = session;
-  const most = Math.max(1, Math.floor(INPUT_BYTES / (12 * plan.size ** 2)));
-  const perRun = plan.batch ?? Math.min(batch.count, most);
+  const perRun = picturesARun(plan, batch.count);
   const parts: Float32Array[] = [];
   for (let first = 0; first < batch.count; first += perRun) {
     const wanted = Math.min(perRun, batch.count - first);
@@ -36,12 +41,16 @@ export async function encodeBatch(
     parts.push(features.subarray(0, (features.length / count) * wanted));
   }
   const features = joined(parts);
-  if (!features.every(Number.isFinite)) {
-    const problem = `${path}: the network gives numbers that are not finite.`;
-    const hint = 'A file in half precision may have overflowed: export it in single precision.';
-    throw new UserError('not-finite', problem, hint);
-  }
+  requireFinite(path, features);
   return features;
+}
+
+/** @throws UserError `not-finite` */
+export function requireFinite(path: string, features: Float32Array): void {
+  if (features.every(Number.isFinite)) return;
+  const problem = `${path}: the network gives numbers that are not finite.`;
+  const hint = 'A file in half precision may have overflowed: export it in single precision.';
+  throw new UserError('not-finite', problem, hint);
 }
 
 /** Of a grey patch: it tells what the file may leave open, the width, and whether the network runs at all. */

@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import { built } from '../../built.ts';
 import { UserError } from '../../errors.ts';
+import type { Device } from '../../kernels/device.ts';
+import { WebGpuDevice } from '../../kernels/webgpu/device.ts';
 import { type BatchWorker, openBatchWorker } from '../batch-worker.ts';
-import { type Encoder, type PatchBatch, requireWhole } from '../encoder.ts';
-import { countFeatures, encodeBatch } from './network.ts';
+import { type Encoder, requireWhole } from '../encoder.ts';
 import { inspectOnnx } from './onnx-file.ts';
+import { openOnDevice } from './onnx-on-device.ts';
 import type { Question } from './onnx-worker.ts';
-import type { PixelData } from './picture-input.ts';
 import type { Recipe } from './recipe.ts';
 
 export interface OnnxOptions {
@@ -19,31 +20,30 @@ export interface OnnxOptions {
   readonly dimension: number | null;
   /** Null leaves the number to onnxruntime. */
   readonly threads: number | null;
-  /** Computes there instead of on the CPU. */
-  readonly gpu?: GPUDevice | null;
+  /** Where this is a GPU, it computes there instead of on the CPU. */
+  readonly device?: Device | null;
 }
 
-interface Opened {
-  readonly dimension: number;
-  encode(batch: PatchBatch, signal?: AbortSignal): Promise<Float32Array>;
-  close(): Promise<void>;
-}
+type Opened = Pick<Encoder, 'dimension' | 'encode' | 'onDevice' | 'close'>;
 
 /**
  * @throws UserError as `inspectOnnx` and `planGraph`; `onnx-load`, `onnx-run`, `encoder-width`
  */
 export async function openOnnxEncoder(options: OnnxOptions): Promise<Encoder> {
-  const { name, path, recipe, dimension, gpu = null } = options;
+  const { name, path, recipe, dimension, device = null } = options;
   const { hash } = await inspectOnnx(path);
   const worker = openBatchWorker(built('./onnx-worker.js', import.meta.url), name);
   try {
-    const opened = await (gpu ? openOnGpu(worker, options, gpu) : openInWorker(worker, options));
+    const opened = await (device instanceof WebGpuDevice
+      ? openOnDevice(worker, path, recipe, device)
+      : openInWorker(worker, options));
     if (dimension !== null && opened.dimension !== dimension) {
       const problem = `${path}: it gives ${opened.dimension} features a patch, ${name} has ${dimension}.`;
       const hint = `Export ${name} as docs/encoders.md says, without a classifier; or leave --weights and name the file with --encoder.`;
       throw new UserError('encoder-width', problem, hint);
     }
     const { patchPx, mpp, mean, std } = recipe;
+    const { onDevice } = opened;
     return {
       id: `${name}@${idHash(hash, recipe)}`,
       dimension: opened.dimension,
@@ -51,6 +51,13 @@ export async function openOnnxEncoder(options: OnnxOptions): Promise<Encoder> {
       async encode(batch, signal) {
         requireWhole(batch);
         return batch.count === 0 ? new Float32Array(0) : await opened.encode(batch, signal);
+      },
+      onDevice: onDevice && {
+        ...onDevice,
+        async encode(batch, target, signal) {
+          requireWhole(batch);
+          await onDevice.encode(batch, target, signal);
+        },
       },
       close: opened.close,
     };
@@ -66,31 +73,6 @@ async function openInWorker(worker: BatchWorker, { path, recipe, threads }: Onnx
     dimension,
     encode: (batch, signal) => worker.ask({ kind: 'encode', batch } satisfies Question, signal),
     close: worker.close,
-  };
-}
-
-/** The worker prepares a batch while the GPU computes the one before. */
-async function openOnGpu(worker: BatchWorker, { path, recipe }: OnnxOptions, gpu: GPUDevice): Promise<Opened> {
-  const { openGpuSession } = await import('./webgpu-session.ts');
-  const session = await openGpuSession(path, recipe, gpu);
-  await worker.ask({ kind: 'plan', plan: session.plan, recipe } satisfies Question);
-  const input = {
-    fill: (batch: PatchBatch, first: number, count: number) =>
-      worker.ask<PixelData>({ kind: 'prepare', batch, first, count } satisfies Question),
-  };
-  const network = { path, recipe, session, input };
-  return {
-    dimension: await countFeatures(network),
-    async encode(batch, signal) {
-      signal?.throwIfAborted();
-      const features = await encodeBatch(network, batch);
-      signal?.throwIfAborted();
-      return features;
-    },
-    async close() {
-      await session.close();
-      await worker.close();
-    },
   };
 }
 

@@ -14,7 +14,7 @@ export interface Features {
 export interface Session {
   readonly plan: GraphPlan;
   /** What it runs on. */
-  readonly provider: 'cpu' | 'cuda' | 'webgpu';
+  readonly provider: 'cpu' | 'cuda';
   /** @param data of `count` pictures */
   run(data: PixelData, count: number): Promise<Features>;
   close(): Promise<void>;

@@ -11,6 +11,8 @@ import { HEAP_START, instantiate, Team } from './threads.ts';
 
 /** 4 GiB, the most that a 32-bit module can address. */
 const MOST_PAGES = 65536;
+/** Of that, what is left beside the module's own data. */
+export const MOST_STORAGE_BYTES = (MOST_PAGES - 16) * 65536;
 
 interface WasmStorage extends Storage {
   readonly address: number;
@@ -48,7 +50,9 @@ export async function createWasmDevice(options: WasmOptions): Promise<Device> {
 
 class WasmDevice implements Device, Launcher {
   readonly kind = 'wasm';
-  readonly maxStorageBytes = (MOST_PAGES - 16) * 65536;
+  readonly maxStorageBytes = MOST_STORAGE_BYTES;
+  readonly half = false;
+  readonly scanPiece = Number.POSITIVE_INFINITY;
   readonly scanChunk = SCAN_CHUNK;
   readonly #heap: Heap;
   #floats: Float32Array;

@@ -1,8 +1,9 @@
 /** Opens the wasm device in Node. */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { built } from '../../built.ts';
+import { startBuilt } from '../../built-worker.ts';
 import type { Device } from '../device.ts';
 import { createWasmDevice } from './device.ts';
 import { openNativeMatmul } from './native-matmul.ts';
@@ -27,9 +28,10 @@ export async function openWasm(options: OpenWasmOptions = {}): Promise<Device> {
 
 function startWorker(module: WebAssembly.Module, memory: WebAssembly.Memory, part: number): Promise<Worker> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(built('./worker.js', import.meta.url), { workerData: { module, memory, part } });
+    const worker = startBuilt(built('./worker.js', import.meta.url), { module, memory, part });
     worker.unref();
     worker.once('message', () => resolve(worker));
     worker.once('error', reject);
+    worker.once('exit', (code) => reject(new Error(`a thread of the wasm device ended with code ${code}`)));
   });
 }

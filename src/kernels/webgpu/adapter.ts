@@ -53,7 +53,7 @@ export async function requestDevice(adapter: GPUAdapter, restrict: DeviceRestric
   );
   const requiredFeatures: GPUFeatureName[] = [];
   if (restrict.subgroups !== false && adapter.features.has('subgroups')) requiredFeatures.push('subgroups');
-  // Of no use to the kernels, but to networks in half precision on the same device.
+  // For activations in f16, and for networks in half precision on the same device.
   if (adapter.features.has('shader-f16')) requiredFeatures.push('shader-f16');
   return adapter.requestDevice({ requiredLimits, requiredFeatures });
 }

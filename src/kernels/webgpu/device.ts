@@ -8,7 +8,7 @@ import { type KernelName, kernels } from '../kernels.ts';
 import { BUFFER_USAGE, BufferPool, type GpuStorage, megabytes } from './buffers.ts';
 import type { Capabilities, Pass } from './pass.ts';
 import { passes } from './passes.ts';
-import { scanChunk } from './scan-passes.ts';
+import { SCAN_PIECE, scanChunk } from './scan-passes.ts';
 import { parseShader, type Shader, specialise } from './shader.ts';
 
 /** Dispatches per submit. Bounds the wait of a submit (systems reset a GPU that is busy for seconds) and the uniforms. */
@@ -17,7 +17,7 @@ const BATCH = 96;
 const ARGS_BYTES = 256;
 const MAX_BIND_GROUPS = 4096;
 /** Enough threads in a scan's workgroup to hide waiting, few enough for all the registers a segment needs. */
-const SCAN_THREADS = 128;
+const SCAN_THREADS = 256;
 
 interface Pipeline {
   readonly id: number;
@@ -31,6 +31,7 @@ interface Binding {
   start: number;
   end: number;
   written: boolean;
+  readonly half: boolean;
 }
 
 export interface WebGpuDeviceOptions {
@@ -40,18 +41,22 @@ export interface WebGpuDeviceOptions {
   readonly sources: Readonly<Record<string, string>>;
   /** Threads of a scan's workgroup. */
   readonly scanThreads?: number;
+  /** Store what only passes between kernels as f16, if the GPU can. */
+  readonly half?: boolean;
   /** Kept alive until `close` (Dawn's instance in Node). */
   readonly owner?: unknown;
 }
 
 export class WebGpuDevice implements Device {
   readonly kind = 'webgpu';
+  readonly half: boolean;
   readonly maxStorageBytes: number;
+  readonly scanPiece = SCAN_PIECE;
   readonly scanChunk: number;
   readonly capabilities: Capabilities;
 
   readonly #gpu: GPUDevice;
-  readonly #sources: Readonly<Record<string, string>>;
+  readonly #sources: Record<string, string>;
   readonly #pool: BufferPool;
   readonly #shaders = new Map<string, Shader>();
   readonly #pipelines = new Map<string, Pipeline>();
@@ -76,9 +81,10 @@ export class WebGpuDevice implements Device {
 
   readonly name: string;
 
-  constructor(gpu: GPUDevice, { name, sources, scanThreads = SCAN_THREADS, owner }: WebGpuDeviceOptions) {
+  constructor(gpu: GPUDevice, { name, sources, scanThreads = SCAN_THREADS, half, owner }: WebGpuDeviceOptions) {
     this.#gpu = gpu;
-    this.name = name;
+    this.half = half === true && gpu.features.has('shader-f16');
+    this.name = this.half ? `${name}, activations in f16` : name;
     this.#kept.push(owner);
     const { limits } = gpu;
     const subgroups = gpu.features.has('subgroups');
@@ -121,6 +127,17 @@ export class WebGpuDevice implements Device {
     return this.#gpu;
   }
 
+  /** The buffer of a storage, for such a library to write; it may be longer. */
+  bufferOf(storage: Storage): GPUBuffer {
+    this.share();
+    return (storage as GpuStorage).buffer.gpu;
+  }
+
+  /** Shaders beside those of the kernels, by name, for `dispatch`. */
+  addShaders(sources: Readonly<Record<string, string>>): void {
+    Object.assign(this.#sources, sources);
+  }
+
   create(length: number): GpuStorage {
     this.#checkOpen();
     return this.#pool.take(length);
@@ -160,12 +177,13 @@ export class WebGpuDevice implements Device {
         return { storage, offset: 0, length };
       },
     };
-    for (const pass of passes[kernel](call as never)) this.#dispatch(pass);
+    for (const pass of passes[kernel](call as never)) this.dispatch(pass);
     for (const storage of scratch) this.#pool.give(storage);
   }
 
   async read(view: View): Promise<Float32Array> {
     this.#checkOpen();
+    if (view.half) throw new Error('read of f16');
     if (view.length === 0) return new Float32Array(0);
     const { buffer } = view.storage as GpuStorage;
     const size = view.length * 4;
@@ -211,7 +229,9 @@ export class WebGpuDevice implements Device {
     this.#kept.length = 0;
   }
 
-  #dispatch({ shader: name, views, params, constants = {}, groups }: Pass): void {
+  /** Queues one pass of one shader, as `run` does for each of its kernels. */
+  dispatch({ shader: name, views, params, constants = {}, groups }: Pass): void {
+    this.#checkOpen();
     if (groups.some((n) => n === 0)) return;
     const shader = this.#shader(name);
     const bindings = new Map<string, Binding>();
@@ -256,14 +276,18 @@ export class WebGpuDevice implements Device {
       const first = shared ? same[0]! : buffer;
       if (first.element !== buffer.element) throw new Error(`${shader.name}: ${buffer.name} and ${first.name} share`);
       owner.set(buffer.name, first.name);
-      const start = Math.floor(view.offset / this.#alignment) * this.#alignment;
-      const end = view.offset + Math.max(1, view.length);
+      const half = view.half === true;
+      const inWord = half ? 2 : 1;
+      const start = Math.floor(view.offset / inWord / this.#alignment) * this.#alignment;
+      const end = Math.ceil((view.offset + Math.max(1, view.length)) / inWord);
       const binding = bindings.get(first.name);
       if (binding) {
+        if (binding.half !== half)
+          throw new Error(`${shader.name}: ${buffer.name} and ${first.name} share, one as f16`);
         binding.start = Math.min(binding.start, start);
         binding.end = Math.max(binding.end, end);
         binding.written ||= buffer.written;
-      } else bindings.set(first.name, { storage, start, end, written: buffer.written });
+      } else bindings.set(first.name, { storage, start, end, written: buffer.written, half });
     }
     for (const { start, end } of bindings.values()) {
       const bytes = (end - start) * 4;
@@ -286,7 +310,8 @@ export class WebGpuDevice implements Device {
   ): number {
     const view = views[name];
     if (!view) return 0;
-    const at = view.offset - bindings.get(owner.get(name)!)!.start;
+    const { start, half } = bindings.get(owner.get(name)!)!;
+    const at = view.offset - start * (half ? 2 : 1);
     return shader.buffers.find((b) => b.name === name)!.element === 'vec4f' ? at / 4 : at;
   }
 
@@ -304,14 +329,19 @@ export class WebGpuDevice implements Device {
   ): Pipeline {
     let key = shader.name;
     for (const name in constants) key += ` ${name}=${constants[name]}`;
-    for (const [name, to] of owner) key += to === name ? ' .' : ` ${to}`;
+    const halves = new Set<string>();
+    for (const [name, to] of owner) {
+      const half = to !== null && bindings.get(to)!.half;
+      if (half) halves.add(name);
+      key += `${to === name ? ' .' : ` ${to}`}${half ? 'h' : ''}`;
+    }
     const cached = this.#pipelines.get(key);
     if (cached) return cached;
 
     if (bindings.size > this.capabilities.maxBuffers) {
       throw new Error(`${shader.name}: ${bindings.size} bindings of ${this.capabilities.maxBuffers}`);
     }
-    const code = specialise(shader, constants, owner);
+    const code = specialise(shader, constants, owner, halves);
     const layout = this.#layout([...bindings.values()].map((b) => (b.written ? 'w' : 'r')).join(''));
     this.#gpu.pushErrorScope('validation');
     const module = this.#gpu.createShaderModule({ code, label: shader.name });
@@ -449,7 +479,7 @@ function nameViews(kernel: KernelName, views: readonly (View | null)[]): Record<
       const name = /\w+/.exec(declared)![0];
       const view = views[i] ?? null;
       if (!view && !declared.endsWith('?')) throw new Error(`${kernel}: view ${name} is missing`);
-      if (view && view.offset + view.length > view.storage.length) {
+      if (view && view.offset + view.length > view.storage.length * (view.half ? 2 : 1)) {
         throw new Error(`${kernel}: view ${name} ends at ${view.offset + view.length} of ${view.storage.length}`);
       }
       return [name, view];

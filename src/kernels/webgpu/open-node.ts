@@ -8,6 +8,8 @@ export interface OpenOptions {
   readonly software?: boolean;
   /** Throw instead of returning null. */
   readonly required?: boolean;
+  /** As in `WebGpuDeviceOptions`. */
+  readonly half?: boolean;
   readonly restrict?: DeviceRestrictions;
 }
 
@@ -16,7 +18,7 @@ export interface OpenOptions {
  * @throws UserError `no-gpu` if `required` and there is none.
  */
 export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevice | null> {
-  const { software = false, required = false, restrict } = options;
+  const { software = false, required = false, half = false, restrict } = options;
   // Dawn's instance keeps Node alive while referenced: the device drops it when closed.
   const gpu = await createDawn();
   const adapter = await requestAdapter(gpu, { software, required });
@@ -25,6 +27,7 @@ export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevic
     name: adapterName(adapter),
     sources: readShaders(),
     owner: gpu,
+    half,
     ...(restrict?.scanThreads && { scanThreads: restrict.scanThreads }),
   });
 }
@@ -63,9 +66,8 @@ async function hasVulkanLoader(): Promise<boolean> {
   }
 }
 
-/** All WGSL files by name without extension. */
-export function readShaders(): Record<string, string> {
-  const folder = new URL('./wgsl/', import.meta.url);
+/** All WGSL files of a folder by name without extension; the kernels' unless said otherwise. */
+export function readShaders(folder = new URL('./wgsl/', import.meta.url)): Record<string, string> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl'));
   return Object.fromEntries(files.map((file) => [file.slice(0, -5), readFileSync(new URL(file, folder), 'utf8')]));
 }

@@ -80,7 +80,7 @@ export function addParts(part: View, parts: number, out: View | null, accumulate
 
 /** Elements of a view. */
 export function window(view: View, from: number, length: number): View {
-  return { storage: view.storage, offset: view.offset + from, length };
+  return { ...view, offset: view.offset + from, length };
 }
 
 /** Channels by pieces whose rows of L tokens fit one binding each. */

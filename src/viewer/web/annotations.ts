@@ -4,7 +4,8 @@ import type OpenSeadragon from 'openseadragon';
 import type { Point, Tool } from './drawing.ts';
 import { byId, element } from './element.ts';
 import { length } from './figures.ts';
-import { type Annotation, getAnnotations, removeAnnotation, saveAnnotations } from './server.ts';
+import { newId } from './new-id.ts';
+import { type Annotation, getAnnotations, importAnnotations, removeAnnotation, saveAnnotation } from './server.ts';
 import { SlideCanvas } from './slide-canvas.ts';
 
 /** Classes to begin with, in QuPath's colours; those of the slide's annotations join them. */
@@ -54,7 +55,12 @@ export class AnnotationLayer {
     this.viewer = viewer;
     this.author = author;
     this.complain = complain;
-    this.canvas = new SlideCanvas(viewer, 'annotations', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'annotations',
+      (context, scale) => this.draw(context, scale),
+      () => this.annotations.size > 0,
+    );
     byId('annotation-classes').replaceChildren(...CLASSES.map(([name]) => new Option(name, name)));
     this.className.addEventListener('change', () => this.rename());
     this.note.addEventListener('change', () => this.rename());
@@ -101,7 +107,7 @@ export class AnnotationLayer {
     const name = this.className.value.trim();
     const feature: Annotation = {
       type: 'Feature',
-      id: crypto.randomUUID(),
+      id: newId(),
       geometry,
       properties: {
         objectType: 'annotation',
@@ -162,7 +168,7 @@ export class AnnotationLayer {
     } catch {
       throw new Error('This file is no GeoJSON. Export the annotations from QuPath as GeoJSON.');
     }
-    for (const feature of await saveAnnotations(this.slide, body, this.author())) {
+    for (const feature of await importAnnotations(this.slide, body, this.author())) {
       this.annotations.set(String(feature.id), feature);
     }
     this.refresh();
@@ -220,7 +226,7 @@ export class AnnotationLayer {
     byId('annotation-state').textContent = 'Saving …';
     for (const [id, change] of this.waiting) {
       try {
-        if (change.after) await saveAnnotations(change.slide, change.after, this.author());
+        if (change.after) await saveAnnotation(change.slide, change.after, this.author());
         else await removeAnnotation(change.slide, id, this.author());
         if (this.waiting.get(id) === change) this.waiting.delete(id);
       } catch (error) {

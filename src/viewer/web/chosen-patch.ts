@@ -15,7 +15,12 @@ export class ChosenPatch {
   /** `onChoose` is called when another patch is chosen, or none. */
   constructor(viewer: OpenSeadragon.Viewer, onChoose: () => void) {
     this.onChoose = onChoose;
-    this.canvas = new SlideCanvas(viewer, 'chosen', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'chosen',
+      (context, scale) => this.draw(context, scale),
+      () => this.patch !== null,
+    );
   }
 
   /** Another slide, of which no patch is chosen yet. */
@@ -34,7 +39,9 @@ export class ChosenPatch {
     const { slide } = this;
     byId('chosen-hint').hidden = patch !== null;
     byId('chosen-actions').hidden = patch === null || slide?.live !== null;
-    byId('chosen-picture').replaceChildren(...((patch && slide?.picture && [patchPicture(slide.id, patch)!]) || []));
+    byId('chosen-picture').replaceChildren(
+      ...(patch && slide?.picture ? [patchPicture(slide.id, patch, slide.picture)] : []),
+    );
     byId('chosen-place').textContent = patch && slide ? placeOf(patch, slide) : '';
     this.canvas.redraw();
     this.onChoose();

@@ -32,7 +32,12 @@ export class Drawing {
     this.viewer = viewer;
     this.onDone = onDone;
     this.onChange = onChange;
-    this.canvas = new SlideCanvas(viewer, 'drawing', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'drawing',
+      (context, scale) => this.draw(context, scale),
+      () => this.points.length > 0,
+    );
     this.surface.className = 'drawing-surface';
     this.surface.hidden = true;
     host.append(this.surface);

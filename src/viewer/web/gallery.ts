@@ -1,5 +1,5 @@
 /** The patches with the highest, the lowest, or any scores, as small pictures; a click flies there. */
-import type { Scores } from '../api.ts';
+import type { Picture, Scores } from '../api.ts';
 import { byId, element } from './element.ts';
 import { figure } from './figures.ts';
 import { type Patch, patchButton } from './patch-picture.ts';
@@ -12,7 +12,7 @@ interface Shown {
   readonly id: string;
   readonly scores: Scores;
   readonly side: number;
-  readonly hasPicture: boolean;
+  readonly picture: Picture | null;
 }
 
 export class Gallery {
@@ -27,8 +27,8 @@ export class Gallery {
     this.pick.addEventListener('change', () => this.draw());
   }
 
-  show(id: string, scores: Scores | null, side: number, hasPicture: boolean): void {
-    this.shown = scores && { id, scores, side, hasPicture };
+  show(id: string, scores: Scores | null, side: number, picture: Picture | null): void {
+    this.shown = scores && { id, scores, side, picture };
     byId('gallery').hidden = !scores?.values.length;
     this.draw();
   }
@@ -42,10 +42,10 @@ export class Gallery {
     this.drawn = key;
     this.list.replaceChildren(
       ...patches.map((row, i) => {
-        const { id, scores, hasPicture } = shown!;
+        const { id, scores, picture } = shown!;
         const patch = placeOf(shown!, row);
         const score = figure(scores.values[row]!);
-        const button = patchButton(id, patch, hasPicture, score);
+        const button = patchButton(id, patch, picture, score);
         button.ariaLabel = `Patch ${i + 1}, score ${score}: go there`;
         button.addEventListener('click', () => this.onChoose(patch));
         return element('li', '', button);

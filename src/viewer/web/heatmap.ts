@@ -65,8 +65,18 @@ export class Heatmap {
     layer = 'heatmap',
     private readonly follower: Heatmap | null = null,
   ) {
-    this.canvas = new SlideCanvas(viewer, layer, (context) => this.draw(context));
-    this.hover = new SlideCanvas(viewer, `${layer}-hover`, (context, scale) => this.drawHover(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      layer,
+      (context) => this.draw(context),
+      () => this.shown !== null,
+    );
+    this.hover = new SlideCanvas(
+      viewer,
+      `${layer}-hover`,
+      (context, scale) => this.drawHover(context, scale),
+      () => this.hovered >= 0,
+    );
   }
 
   /** Shows only a part of the view: shares of its width, 0..1. */

@@ -11,7 +11,12 @@ export class Holes {
   private holes: SlideFacts['holes'] = [];
 
   constructor(viewer: OpenSeadragon.Viewer) {
-    this.canvas = new SlideCanvas(viewer, 'holes', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'holes',
+      (context, scale) => this.draw(context, scale),
+      () => this.holes.length > 0,
+    );
   }
 
   show(holes: SlideFacts['holes']): void {

@@ -14,7 +14,7 @@ export function onKeys(actions: Readonly<Record<string, () => void>>): void {
 function isBusy({ target, key }: KeyboardEvent): boolean {
   if (document.querySelector('dialog[open]')) return true;
   if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
-  if (target instanceof HTMLButtonElement && key === 'Enter') return true;
+  if (key === 'Enter' && target instanceof Element && target.closest('button, summary, a')) return true;
   if (!(target instanceof HTMLInputElement)) return false;
   const typing = !['checkbox', 'radio', 'range', 'button'].includes(target.type);
   return typing || key.startsWith('Arrow') || key === 'Home' || key === 'End';

@@ -1,6 +1,9 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
+import './early.ts';
 import type { Scores, SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
+import { showAssociated } from './associated.ts';
+import { isBundle } from './bundle.ts';
 import { ChosenPatch } from './chosen-patch.ts';
 import { Comparison } from './comparison.ts';
 import { Drawing, type Point, type Tool } from './drawing.ts';
@@ -111,15 +114,18 @@ let own: { readonly scores: Scores; readonly name: string } | null = null;
 let computed: { readonly scores: Scores; readonly of: 'patch' | 'comparison' } | null = null;
 /** Ends what is being loaded for the slide before. */
 let loading = new AbortController();
+/** Until the picture is as sharp as the screen. */
+let settled = Promise.resolve();
 /** Tiles of the shown slide that did not come. */
 let lostTiles = 0;
 
 async function start(): Promise<void> {
   session = await openSession();
-  slides = new SlideList([], choose);
+  slides = new SlideList(choose, remember);
   await showRun();
+  slides.settings = readPermalink(location.hash).settings;
   if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
-  liveRun.look();
+  if (!isBundle) liveRun.look();
   if (entries.length > 0) await chooseFirst();
   else complain('This run has no slides yet. They appear here as they are worked on.');
 }
@@ -175,12 +181,13 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   lostTiles = 0;
   drawing.choose(null);
   showPanel(slide);
+  showAssociated(slide);
   banners();
   controls.offer(slide);
   controls.settings = readPermalink(location.hash).settings;
   heatmap.show(null);
   own = computed = null;
-  gallery.show(slide.id, null, 0, false);
+  gallery.show(slide.id, null, 0, null);
   holes.show(slide.facts?.holes ?? []);
   outline.show(null);
   whatIf.show(slide);
@@ -188,15 +195,12 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   byId('scale-bar').hidden = true;
   byId('view').classList.toggle('empty', slide.picture === null);
   byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
-  stage.show(slide.id, slide.picture, view);
+  settled = stage.show(slide.id, slide.picture, view);
   comparison.show(slide, entries);
   offerMagnifications(slide);
   showPosition();
-  await Promise.all([
-    showScores(signal),
-    showOutline(signal),
-    annotations.show(slide.picture ? slide.id : null, slide.facts?.mpp ?? null, signal),
-  ]);
+  void annotations.show(null, null, signal);
+  await Promise.all([showScores(signal), settled.then(() => showRest(slide, signal))]);
 }
 
 async function showScores(signal: AbortSignal): Promise<void> {
@@ -206,12 +210,14 @@ async function showScores(signal: AbortSignal): Promise<void> {
   if (computed && !controls.showsComputed) computed = null;
   const scores = computed?.scores ?? (await getScores(shown.id, column, signal));
   heatmap.show(scores, side);
-  gallery.show(shown.id, scores, side, shown.picture !== null);
   controls.showLegend();
   remember();
-  if (computed) return;
-  own = { scores, name: nameOf(column) };
-  comparison.changed();
+  if (!computed) {
+    own = { scores, name: nameOf(column) };
+    comparison.changed();
+  }
+  await settled;
+  if (!signal.aborted) gallery.show(shown.id, scores, side, shown.picture);
 }
 
 /** Shows scores that no column has; null the chosen column again. */
@@ -245,8 +251,13 @@ async function visit(slide: string, patch: Patch): Promise<void> {
   if (slide === shown?.id) chosen.choose(patch);
 }
 
-async function showOutline(signal: AbortSignal): Promise<void> {
-  if (shown?.hasTissue) outline.show(await getTissue(shown.id, signal));
+/** What can wait until the picture is there. */
+async function showRest({ id, picture, facts, hasTissue }: SlideView, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await Promise.all([
+    hasTissue ? getTissue(id, signal).then((tissue) => outline.show(tissue)) : null,
+    annotations.show(picture ? id : null, facts?.mpp ?? null, signal),
+  ]);
 }
 
 /** Scale bar, magnification, and what is under the pointer. */
@@ -280,11 +291,11 @@ function offerMagnifications(slide: SlideView): void {
 /** Keeps the address to what is seen, without a new step in the browser's history. */
 function remember(): void {
   if (!shown || desk.active) return;
-  history.replaceState(null, '', toPermalink(shown.id, stage.view, controls.settings));
+  history.replaceState(null, '', toPermalink(shown.id, stage.view, { ...controls.settings, ...slides?.settings }));
 }
 
 function chooseTool(tool: Tool | null): void {
-  if (tool !== null && !shown?.picture) return;
+  if (tool !== null && (!shown?.picture || (tool === 'lasso' && isBundle))) return;
   drawing.choose(drawing.current === tool ? null : tool);
 }
 
@@ -363,7 +374,7 @@ function applyTheme(): void {
 const zoomIn = () => stage.zoomBy(1.6);
 const zoomOut = () => stage.zoomBy(1 / 1.6);
 const home = () => stage.home();
-const openReviews = () => void desk.open().catch(complain);
+const openReviews = () => isBundle || void desk.open().catch(complain);
 
 applyTheme();
 byId('zoom-in').addEventListener('click', zoomIn);
@@ -394,6 +405,7 @@ window.addEventListener('hashchange', () => {
   if (slide !== null && slide !== shown?.id) void choose(slide, view);
   else if (view) stage.goTo(view);
   controls.settings = settings;
+  if (slides) slides.settings = settings;
 });
 document.addEventListener('keydown', (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;

@@ -6,15 +6,22 @@ import { SlideCanvas } from './slide-canvas.ts';
 export class Outline {
   private readonly canvas: SlideCanvas;
   private path = new Path2D();
+  private rings = 0;
 
   constructor(viewer: OpenSeadragon.Viewer) {
-    this.canvas = new SlideCanvas(viewer, 'outline', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'outline',
+      (context, scale) => this.draw(context, scale),
+      () => this.rings > 0,
+    );
     this.setVisible(false);
   }
 
   /** Polygons in level-0 px; null shows nothing. */
   show(tissue: FeatureCollection | null): void {
     this.path = new Path2D();
+    this.rings = 0;
     for (const { geometry } of tissue?.features ?? []) {
       if (geometry.type === 'Polygon') this.addRings(geometry.coordinates);
       if (geometry.type === 'MultiPolygon') for (const rings of geometry.coordinates) this.addRings(rings);
@@ -28,6 +35,7 @@ export class Outline {
 
   private addRings(rings: readonly (readonly Position[])[]): void {
     for (const ring of rings) {
+      this.rings++;
       ring.forEach(([x, y], i) => {
         if (i === 0) this.path.moveTo(x!, y!);
         else this.path.lineTo(x!, y!);

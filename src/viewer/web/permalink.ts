@@ -1,4 +1,5 @@
-/** The address of what is seen: slide, place, zoom, turn and colours. */
+/** The address of what is seen: slide, place, zoom, turn, colours, and what the list is filtered for. */
+import { FILTERS } from './slide-filter.ts';
 import type { StageView } from './stage.ts';
 
 export interface Permalink {
@@ -7,7 +8,7 @@ export interface Permalink {
   readonly settings: Partial<Record<string, string>>;
 }
 
-const SETTINGS = ['score', 'map', 'scale', 'opacity'];
+const SETTINGS = ['score', 'map', 'scale', 'opacity', ...FILTERS];
 
 export function readPermalink(hash: string): Permalink {
   const given = new URLSearchParams(hash.slice(1));

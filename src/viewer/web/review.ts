@@ -15,6 +15,7 @@ import type {
 } from '../api.ts';
 import { byId, element } from './element.ts';
 import { figure } from './figures.ts';
+import { newId } from './new-id.ts';
 import {
   createReview,
   getQueue,
@@ -172,7 +173,7 @@ export class ReviewDesk {
     }
     this.clock(false);
     const entry: VerdictEntry = {
-      id: crypto.randomUUID(),
+      id: newId(),
       reader: this.queue.reader,
       slide: item.slide,
       opinion: opinion ?? (this.queue.review.blindModel ? null : 'disagree'),

@@ -1,4 +1,4 @@
-/** Asks the server. Whatever fails is an Error whose message is a sentence for the person. */
+/** Asks the server, or in a bundle the files in its place. Whatever fails is an Error whose message is a sentence for the person. */
 import type { Feature, FeatureCollection, Geometry } from 'geojson';
 import {
   type AnnotationProperties,
@@ -23,6 +23,9 @@ import {
   type Verdict,
   type VerdictEntry,
 } from '../api.ts';
+import { RUN_URL, SLIDES_URL, scoresUrl, viewUrl } from './addresses.ts';
+import { dropAnnotation, isBundle, keepAnnotation, keptAnnotations } from './bundle.ts';
+import { earlyAnswer } from './early.ts';
 
 export type Annotation = Feature<Geometry, AnnotationProperties>;
 
@@ -36,32 +39,41 @@ export class ServerProblem extends Error {
   }
 }
 
-export const getSession = () => getJson<SessionView>('api/session');
+export const getSession = async (): Promise<SessionView> =>
+  isBundle ? { mode: 'bundle', user: { name: '', role: 'reader' } } : await getJson('api/session');
 export const signIn = (given: { name?: string; password?: string; token?: string }) =>
   change<SessionView>('POST', 'api/session', given);
 export const signOut = () => change<SessionView>('DELETE', 'api/session');
 
-export const getRun = () => getJson<RunView>('api/run');
+export const getRun = () => getJson<RunView>(RUN_URL);
 /** The browser sends the ETag of what it has, so that most answers are empty. */
 export const getLive = () => getJson<LiveView>('api/live');
-export const getSlides = () => getJson<SlideEntry[]>('api/slides');
-export const getSlide = (id: string, signal: AbortSignal) => getJson<SlideView>(slideUrl(id), signal);
+export const getSlides = () => getJson<SlideEntry[]>(SLIDES_URL);
+export const getSlide = (id: string, signal: AbortSignal) => getJson<SlideView>(viewUrl(id), signal);
 export const getTissue = (id: string, signal: AbortSignal) =>
   getJson<FeatureCollection>(slideUrl(id, 'tissue.geojson'), signal);
 
 /** @param ofOther of the run that this one is compared with. */
 export async function getScores(id: string, column: string, signal: AbortSignal, ofOther = false): Promise<Scores> {
-  const query = new URLSearchParams({ column, ...(ofOther && { run: 'against' }) });
-  const response = await get(`${slideUrl(id, 'scores')}?${query}`, { signal });
+  const response = await get(`${scoresUrl(id, column)}${ofOther ? '&run=against' : ''}`, { signal });
   return decodeScores(await response.arrayBuffer());
 }
 
-export const getAnnotations = (id: string, signal: AbortSignal) =>
-  getJson<FeatureCollection<Geometry, AnnotationProperties>>(slideUrl(id, 'annotations'), signal);
-export const saveAnnotations = (id: string, body: unknown, author: string) =>
+export const getAnnotations = async (id: string, signal: AbortSignal) =>
+  isBundle
+    ? keptAnnotations(id)
+    : await getJson<FeatureCollection<Geometry, AnnotationProperties>>(slideUrl(id, 'annotations'), signal);
+export async function saveAnnotation(id: string, annotation: Annotation, author: string): Promise<void> {
+  if (isBundle) keepAnnotation(id, annotation);
+  else await importAnnotations(id, annotation, author);
+}
+/** @param body GeoJSON. */
+export const importAnnotations = (id: string, body: unknown, author: string) =>
   change<Annotation[]>('POST', `${slideUrl(id, 'annotations/import')}?author=${encodeURIComponent(author)}`, body);
-export const removeAnnotation = (id: string, annotation: string, author: string) =>
-  change('DELETE', `${slideUrl(id, `annotations/${annotation}`)}?author=${encodeURIComponent(author)}`);
+export async function removeAnnotation(id: string, annotation: string, author: string): Promise<void> {
+  if (isBundle) dropAnnotation(id, annotation);
+  else await change('DELETE', `${slideUrl(id, `annotations/${annotation}`)}?author=${encodeURIComponent(author)}`);
+}
 
 export const askCounterfactual = (id: string, entry: CounterfactualEntry, signal: AbortSignal) =>
   change<CounterfactualView>('POST', slideUrl(id, 'counterfactual'), entry, signal);
@@ -76,6 +88,8 @@ export async function askSources(id: string, entry: PatchEntry, signal: AbortSig
 }
 
 export const getReviews = () => getJson<ReviewView[]>('api/reviews');
+/** Ids of the slides with a verdict: one's own, or anybody's for who may see them. */
+export const getDecided = () => getJson<string[]>('api/reviews/decided');
 export const createReview = (setup: ReviewSetup) => change<ReviewView>('POST', 'api/reviews', setup);
 export const getQueue = (review: string, reader: string) =>
   getJson<QueueView>(`api/reviews/${review}/queue?reader=${encodeURIComponent(reader)}`);
@@ -86,7 +100,8 @@ export const sendVerdict = (review: string, entry: VerdictEntry) =>
 export const getSummary = (review: string) => getJson<ReviewSummary>(`api/reviews/${review}/summary`);
 
 async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
-  const response = await get(url, signal ? { signal } : {});
+  const response = (await earlyAnswer(url)) ?? (await get(url, signal ? { signal } : {}));
+  signal?.throwIfAborted();
   return (await response.json()) as T;
 }
 
@@ -104,13 +119,15 @@ function send(method: 'POST' | 'DELETE', url: string, body?: unknown, signal?: A
 async function get(url: string, init: RequestInit): Promise<Response> {
   const response = await fetch(url, init).catch((error) => {
     if (init.signal?.aborted) throw error;
-    const silent = 'The viewer does not answer. Start `lamina view` again and reload this page.';
+    const silent = isBundle
+      ? 'The web server does not answer. Check the connection and reload this page.'
+      : 'The viewer does not answer. Start `lamina view` again and reload this page.';
     throw new ServerProblem('silent', silent, { cause: error });
   });
   if (response.ok) return response;
   const problem = (await response.json().catch(() => null)) as Problem | null;
   throw new ServerProblem(
     problem?.code ?? 'unknown',
-    problem?.message ?? `The viewer answered ${response.status} for ${url}.`,
+    problem?.message ?? `${isBundle ? 'The web server' : 'The viewer'} answered ${response.status} for ${url}.`,
   );
 }

@@ -7,7 +7,7 @@ import { getSession, signIn, signOut } from './server.ts';
 export async function openSession(): Promise<SessionView> {
   const session = await getSession();
   const out = byId('sign-out');
-  out.hidden = session.mode === 'open';
+  out.hidden = session.mode === 'open' || session.mode === 'bundle';
   out.addEventListener('click', async () => {
     await signOut();
     location.reload();

@@ -86,7 +86,7 @@ export class SimilarPatches {
     }
     const items = view.patches.map((found, i) => {
       const likeness = found.similarity.toFixed(3);
-      const button = patchButton(found.slide, found, true, likeness, found.slide);
+      const button = patchButton(found.slide, found, 'of the server', likeness, found.slide);
       button.title = found.slide;
       button.ariaLabel = `${i + 1}: slide ${found.slide}, similarity ${likeness}: go there`;
       button.addEventListener('click', () => this.goTo(found.slide, found));

@@ -7,18 +7,27 @@ export class SlideCanvas {
   readonly element: HTMLCanvasElement = document.createElement('canvas');
   private readonly viewer: OpenSeadragon.Viewer;
   private readonly draw: Draw;
+  private readonly hasContent: () => boolean;
 
-  /** Lies above what was there before, lets the pointer through, and is drawn again whenever the view moves. */
-  constructor(viewer: OpenSeadragon.Viewer, name: string, draw: Draw) {
+  /**
+   * Lies above what was there before, lets the pointer through, and is drawn again whenever the view moves.
+   * @param hasContent whether there is anything to draw: a canvas without costs nothing.
+   */
+  constructor(viewer: OpenSeadragon.Viewer, name: string, draw: Draw, hasContent: () => boolean) {
     this.viewer = viewer;
     this.draw = draw;
+    this.hasContent = hasContent;
     this.element.className = 'slide-canvas';
     this.element.dataset.layer = name;
+    this.element.style.display = 'none';
     viewer.canvas.append(this.element);
     viewer.addHandler('update-viewport', () => this.redraw());
   }
 
   redraw(): void {
+    const isEmpty = !this.hasContent();
+    if (isEmpty && this.element.style.display === 'none') return;
+    this.element.style.display = isEmpty ? 'none' : '';
     const ratio = window.devicePixelRatio;
     const [width, height] = [this.viewer.canvas.clientWidth, this.viewer.canvas.clientHeight];
     const [pixelWidth, pixelHeight] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -33,7 +42,7 @@ export class SlideCanvas {
     context.clearRect(0, 0, pixelWidth, half);
     context.clearRect(0, half, pixelWidth, pixelHeight - half);
     const picture = this.viewer.world.getItemAt(0);
-    if (!picture) return;
+    if (!picture || isEmpty) return;
     // Three points tell shift, scale and turn; a thousand pixels apart, so that rounding does not show.
     const [zero, right, down] = [
       [0, 0],

@@ -1,7 +1,9 @@
 /** The list of slides on the left. */
 import { type LiveProgress, type SlideEntry, slideUrl } from '../api.ts';
 import { byId, element } from './element.ts';
+import { FilterControls } from './filter-controls.ts';
 import { probabilityBars } from './probabilities.ts';
+import type { FilterSettings } from './slide-filter.ts';
 
 const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
   done: 'Done',
@@ -13,15 +15,18 @@ const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
 
 export class SlideList {
   private readonly list = byId('slide-list');
-  private readonly filter = byId<HTMLInputElement>('filter');
+  private readonly filter: FilterControls;
   private readonly buttons = new Map<string, HTMLButtonElement>();
   private readonly onChoose: (id: string) => void;
   private entries: readonly SlideEntry[] = [];
 
-  constructor(entries: readonly SlideEntry[], onChoose: (id: string) => void) {
+  /** `onFilter` is called when other slides are shown. */
+  constructor(onChoose: (id: string) => void, onFilter: () => void) {
     this.onChoose = onChoose;
-    this.filter.addEventListener('input', () => this.applyFilter());
-    this.update(entries);
+    this.filter = new FilterControls(STATUS, () => {
+      this.applyFilter();
+      onFilter();
+    });
   }
 
   /** Takes another list; a slide that is as it was keeps its button, and with it the focus. */
@@ -42,6 +47,7 @@ export class SlideList {
     this.list.replaceChildren(...items);
     if (marked) this.mark(marked);
     if (focused) this.buttons.get(focused)?.focus();
+    this.filter.offer(entries);
     this.applyFilter();
   }
 
@@ -66,12 +72,19 @@ export class SlideList {
     return shown[Math.min(shown.length - 1, Math.max(0, place + step))]?.id ?? null;
   }
 
+  /** What is filtered for, as part of an address. */
+  get settings(): FilterSettings {
+    return this.filter.settings;
+  }
+
+  set settings(given: Partial<Record<string, string>>) {
+    this.filter.settings = given;
+  }
+
   private applyFilter(): void {
-    const wanted = this.filter.value.trim().toLowerCase();
     let shown = 0;
     for (const entry of this.entries) {
-      const text = [entry.id, entry.patient, entry.prediction, entry.label, STATUS[entry.status]].join('\n');
-      const fits = text.toLowerCase().includes(wanted);
+      const fits = this.filter.test(entry);
       this.buttons.get(entry.id)!.parentElement!.hidden = !fits;
       if (fits) shown++;
     }

@@ -61,7 +61,7 @@ export class SlideSource extends OpenSeadragon.TileSource {
   }
 
   override getTileUrl(level: number, column: number, row: number): string {
-    return tileUrl(this.id, this.picture.version, this.maxLevel - level, column, row);
+    return tileUrl(this.id, this.picture, this.maxLevel - level, column, row);
   }
 
   private at(level: number): ViewLevel {

@@ -1,6 +1,7 @@
 /** The picture: deep zoom into one slide, and where the view and the pointer are on it. */
 import OpenSeadragon from 'openseadragon';
 import type { Picture } from '../api.ts';
+import { rememberedDrawer, rememberFastDrawer } from './drawer.ts';
 import type { Place } from './heatmap.ts';
 import type { Patch } from './patch-picture.ts';
 import { SlideSource } from './slide-source.ts';
@@ -15,18 +16,25 @@ export interface StageView {
 
 /** Arrow keys move the view by this many CSS px. */
 const PAN_PX = 120;
+/** Pixels of the screen along a pixel of the level that is drawn, at most. */
+const MOST_ENLARGED = 1.25;
+/** What waits for the picture waits no longer. */
+const PATIENCE_MS = 2000;
 
 export class Stage {
   readonly viewer: OpenSeadragon.Viewer;
   /** Where to begin with the picture that is being opened. */
   private wanted: StageView | null = null;
+  /** Of the picture that is being opened. */
+  private leastRatio = 0.5;
+  private first: Promise<void> | null = null;
   /** Where the pointer is over the picture, in CSS px of its element. */
   private pointer: OpenSeadragon.Point | null = null;
 
   /** `onMove` is called whenever the view or the pointer moved, `onLostTile` for each tile that did not come. */
   constructor(host: HTMLElement, onMove: () => void, onLostTile: () => void) {
     adoptMobileStyle();
-    this.viewer = new OpenSeadragon.Viewer({ ...OPTIONS, element: host, drawer: fastDrawer() });
+    this.viewer = new OpenSeadragon.Viewer({ ...OPTIONS, element: host, drawer: rememberedDrawer() });
     this.viewer.addHandler('update-viewport', onMove);
     this.viewer.addHandler('tile-load-failed', onLostTile);
     this.viewer.addHandler('open', () => {
@@ -34,6 +42,7 @@ export class Stage {
       this.viewer.viewport.resize(new OpenSeadragon.Point(host.clientWidth, host.clientHeight), false);
       if (this.wanted) this.goTo(this.wanted, true);
       else this.home(true);
+      if (this.image) Object.assign(this.image, { minPixelRatio: this.leastRatio });
     });
     this.viewer.addHandler('canvas-key', (event) => {
       event.preventDefaultAction = true; // its keys also mirror the picture
@@ -49,11 +58,21 @@ export class Stage {
     });
   }
 
-  /** Shows a slide's picture, or nothing; at a view, else whole. */
-  show(id: string, picture: Picture | null, view: StageView | null = null): void {
+  /** Shows a slide's picture, or nothing; at a view, else whole. Resolves when it is as sharp as the screen, or is late. */
+  show(id: string, picture: Picture | null, view: StageView | null = null): Promise<void> {
     this.wanted = view;
-    if (picture) this.viewer.open({ tileSource: new SlideSource(id, picture) });
-    else this.viewer.close();
+    if (!picture) {
+      this.viewer.close();
+      return Promise.resolve();
+    }
+    this.leastRatio = leastRatio(picture);
+    const settled = new Promise<void>((resolve) => {
+      this.viewer.addOnceHandler('open', () => this.viewer.whenFullyLoaded(resolve));
+      setTimeout(resolve, PATIENCE_MS);
+    });
+    this.viewer.open({ tileSource: new SlideSource(id, picture) });
+    this.first ??= settled.then(rememberFastDrawer);
+    return settled;
   }
 
   /**
@@ -177,7 +196,7 @@ const OPTIONS: OpenSeadragon.Options = {
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
   imageLoaderLimit: 8,
   maxImageCacheCount: 1500,
-  minPixelRatio: 0.34, // levels may lie 4x apart: rather shrink the finer one than blur the coarser one
+  maxTilesPerFrame: 32, // one, as it is otherwise, makes a field as slow as the frames of a machine without a graphics card
   maxZoomPixelRatio: 4,
   visibilityRatio: 0.4,
   animationTime: 0.4,
@@ -186,13 +205,13 @@ const OPTIONS: OpenSeadragon.Options = {
   placeholderFillStyle: '#f4f4f4',
 };
 
-/** WebGL where a graphics card does it; emulated, as on many hospital desktops, it is far slower than a plain canvas. */
-function fastDrawer(): 'webgl' | 'canvas' {
-  const context = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
-  const names = context?.getExtension('WEBGL_debug_renderer_info');
-  const renderer: unknown = names && context?.getParameter(names.UNMASKED_RENDERER_WEBGL);
-  context?.getExtension('WEBGL_lose_context')?.loseContext();
-  return context && !/swiftshader|llvmpipe|software|basic render/i.test(String(renderer)) ? 'webgl' : 'canvas';
+/**
+ * The least that a level may be enlarged, screen px per pixel of the level, before the next coarser one is sharp enough: so that
+ * none is ever enlarged by more than MOST_ENLARGED, and none is read that is finer than the screen shows.
+ */
+function leastRatio({ levels }: Picture): number {
+  const steps = levels.slice(1).map(({ scaleX }, i) => scaleX / levels[i]!.scaleX);
+  return MOST_ENLARGED / Math.max(2, ...steps) / window.devicePixelRatio;
 }
 
 /**

@@ -17,7 +17,12 @@ export class WhatIf {
 
   constructor(viewer: OpenSeadragon.Viewer, complain: (error: unknown) => void) {
     this.complain = complain;
-    this.canvas = new SlideCanvas(viewer, 'region', (context, scale) => this.draw(context, scale));
+    this.canvas = new SlideCanvas(
+      viewer,
+      'region',
+      (context, scale) => this.draw(context, scale),
+      () => this.rings.length > 0,
+    );
     byId('what-if-erase').addEventListener('click', () => void this.ask('erase'));
     byId('what-if-keep').addEventListener('click', () => void this.ask('keep'));
     byId('what-if-cancel').addEventListener('click', () => this.running?.abort());

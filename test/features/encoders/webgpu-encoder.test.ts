@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Encoder } from '../../../src/features/encoder.ts';
+import type { Encoder, PatchBatch } from '../../../src/features/encoder.ts';
 import { openOnnxEncoder } from '../../../src/features/encoders/onnx-encoder.ts';
-import { defaultRecipe } from '../../../src/features/encoders/recipe.ts';
+import { defaultRecipe, type Recipe } from '../../../src/features/encoders/recipe.ts';
 import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
 import { openSwiftShader, withoutSwiftShader } from '../../kernels/webgpu/swiftshader.ts';
-import { featureMap, networkFolder, SIDE } from './tiny-networks.ts';
+import { channelMeans, featureMap, networkFolder, overflowing, REGISTERS, SIDE, tokens } from './tiny-networks.ts';
+
+function batchOf(count: number): PatchBatch {
+  const pixels = Uint8Array.from({ length: count * SIDE * SIDE * 3 }, (_, i) => (i * 7919 + count) % 256);
+  return { pixels, count, size: SIDE };
+}
 
 /** Half a minute, most of it onnxruntime's 27 MB of wasm. */
 describe.skipIf(withoutSwiftShader !== null)(
@@ -12,33 +17,83 @@ describe.skipIf(withoutSwiftShader !== null)(
   async () => {
     const { write } = await networkFolder();
     let device: WebGpuDevice;
-    const encoders: Encoder[] = [];
+    const opened: Encoder[] = [];
     beforeAll(async () => {
       device = await openSwiftShader();
-      const path = await write('map.onnx', featureMap);
-      const recipe = { ...defaultRecipe, size: SIDE, resize: SIDE, patchPx: SIDE };
-      const options = { name: 'tiny', path, recipe, dimension: null, threads: 1 };
-      encoders.push(await openOnnxEncoder({ ...options, gpu: device.share() }), await openOnnxEncoder(options));
     }, 900_000);
     afterAll(async () => {
-      for (const encoder of encoders) await encoder.close();
+      for (const encoder of opened) await encoder.close();
       await device.close();
     });
 
-    it('gives what it gives on the CPU, under the same id, several batches at once', { timeout: 300_000 }, async () => {
-      const [onGpu, onCpu] = encoders as [Encoder, Encoder];
-      expect(onGpu).toMatchObject({ id: onCpu.id, dimension: onCpu.dimension });
-      const batches = [3, 1, 5].map((count) => {
-        const pixels = Uint8Array.from({ length: count * SIDE * SIDE * 3 }, (_, i) => (i * 7919 + count) % 256);
-        return { pixels, count, size: SIDE };
+    /** The same network on the device and on the CPU. */
+    async function open(graph: Parameters<typeof write>[1], changes: Partial<Recipe> = {}) {
+      const path = await write(`network-${opened.length}.onnx`, graph);
+      const recipe = { ...defaultRecipe, size: SIDE, resize: SIDE, patchPx: SIDE, ...changes };
+      const options = { name: 'tiny', path, recipe, dimension: null, threads: 1 };
+      const pair = [await openOnnxEncoder({ ...options, device }), await openOnnxEncoder(options)] as const;
+      opened.push(...pair);
+      return pair;
+    }
+
+    const skip = 1 + REGISTERS;
+    const networks: [string, Parameters<typeof write>[1], Partial<Recipe>][] = [
+      ['pooled features', channelMeans(), {}],
+      ['a batch of fixed size', channelMeans('float32', 2), {}],
+      ['a map of features', featureMap, {}],
+      ['the class token', tokens, { tokens: { pool: 'cls', skip } }],
+      ['the mean of the tokens', tokens, { tokens: { pool: 'mean', skip } }],
+      ['the mean of all tokens', tokens, { tokens: { pool: 'mean', skip: 0 } }],
+      ['class token and mean', tokens, { tokens: { pool: 'cls+mean', skip } }],
+    ];
+
+    it.each(networks)(
+      'gives what it gives on the CPU, under the same id, several batches at once: %s',
+      { timeout: 300_000 },
+      async (_, graph, changes) => {
+        const [onGpu, onCpu] = await open(graph, changes);
+        expect(onGpu).toMatchObject({ id: onCpu.id, dimension: onCpu.dimension });
+        const batches = [3, 1, 5].map(batchOf);
+        const encodeAll = (encoder: Encoder) => Promise.all(batches.map((batch) => encoder.encode(batch)));
+        const [found, wanted] = await Promise.all([encodeAll(onGpu), encodeAll(onCpu)]);
+        found.forEach((features, i) => {
+          expect(features.length).toBe(wanted[i]!.length);
+          features.forEach((value, j) => {
+            const right = wanted[i]![j]!;
+            expect(Math.abs(value - right)).toBeLessThan(1e-5 * Math.max(10, Math.abs(right)));
+          });
+        });
+      },
+    );
+
+    it('leaves features on the device, where they are wanted, and nothing else behind', async () => {
+      const [onGpu, onCpu] = await open(featureMap);
+      const live = device.memory().live;
+      const { dimension } = onCpu;
+      const wanted = await onCpu.encode(batchOf(4));
+      const storage = device.create(6 * dimension + 3);
+      device.write(storage, new Float32Array(storage.length).fill(7));
+      const target = { storage, offset: dimension + 3, length: 4 * dimension };
+      let reads = 0;
+      const read = device.read.bind(device);
+      device.read = (view) => {
+        reads++;
+        return read(view);
+      };
+      await onGpu.onDevice!.encode(batchOf(4), target);
+      expect(reads).toBe(0);
+      device.read = read;
+      const all = await device.read({ storage, offset: 0, length: storage.length });
+      all.forEach((value, i) => {
+        const inside = i >= target.offset && i < target.offset + target.length;
+        expect(Math.abs(value - (inside ? wanted[i - target.offset]! : 7))).toBeLessThan(1e-5);
       });
-      const [found, wanted] = await Promise.all(
-        [onGpu, onCpu].map((encoder) => Promise.all(batches.map((batch) => encoder.encode(batch)))),
-      );
-      found!.forEach((features, i) => {
-        expect(features.length).toBe(wanted![i]!.length);
-        features.forEach((value, j) => void expect(Math.abs(value - wanted![i]![j]!)).toBeLessThan(1e-4));
-      });
+      device.release(storage);
+      expect(device.memory().live).toBe(live);
+    });
+
+    it('refuses a network whose features are not finite', async () => {
+      await expect(open(overflowing)).rejects.toMatchObject({ code: 'not-finite' });
     });
 
     it('leaves the kernels their device', async () => {

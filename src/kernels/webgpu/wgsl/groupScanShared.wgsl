@@ -1,10 +1,10 @@
-// Exclusive scan of pairs over the T lanes of each of G channels, without subgroups.
+// Exclusive scan of pairs over the T lanes of each of SCANS channels (or channel and state), without subgroups.
 // (a, b) stands for f -> a f + b; pairs compose from left to right. Lanes work in rows of ROW <= 8: everyone folds what
 // lies before it in its row, then the totals of the rows before. Two barriers: pairs written, totals written. Two buffers
 // taken in turn (`turn`) make a third one unnecessary.
 const ROW: u32 = min(T, 8);
-var<workgroup> scan_pairs: array<vec2f, 2 * G * T>;
-var<workgroup> scan_totals: array<vec2f, 2 * G * (T / ROW)>;
+var<workgroup> scan_pairs: array<vec2f, 2 * SCANS * T>;
+var<workgroup> scan_totals: array<vec2f, 2 * SCANS * (T / ROW)>;
 
 fn compose(first: vec2f, second: vec2f) -> vec2f {
   return vec2f(first.x * second.x, second.x * first.y + second.y);
@@ -12,7 +12,7 @@ fn compose(first: vec2f, second: vec2f) -> vec2f {
 
 // `rank` counts lanes in the direction of the scan.
 fn scan_ranks(pair: vec2f, rank: u32, channel: u32, turn: u32) -> vec2f {
-  let base = ((turn & 1u) * G + channel) * T;
+  let base = ((turn & 1u) * SCANS + channel) * T;
   scan_pairs[base + rank] = pair;
   workgroupBarrier();
   let row = rank / ROW;

@@ -1,11 +1,11 @@
 enable subgroups;
-// Exclusive scan of pairs over the T lanes of each of G channels, by subgroup operations.
+// Exclusive scan of pairs over the T lanes of each of SCANS channels (or channel and state), by subgroup operations.
 // (a, b) stands for f -> a f + b; pairs compose from left to right. Rows of ROW lanes (no longer than the smallest
 // subgroup of the adapter) scan by doubling shuffles, log2 ROW steps. When T is longer, the rows' totals go through
 // workgroup memory with one barrier; two buffers taken in turn (`turn`) make a second one unnecessary.
 const SUBGROUP: u32 = 32;
 const ROW: u32 = min(T, SUBGROUP);
-var<workgroup> scan_totals: array<vec2f, 2 * G * (T / ROW)>;
+var<workgroup> scan_totals: array<vec2f, 2 * SCANS * (T / ROW)>;
 
 fn compose(first: vec2f, second: vec2f) -> vec2f {
   return vec2f(first.x * second.x, second.x * first.y + second.y);
@@ -16,7 +16,7 @@ fn scan_rows(before: vec2f, whole: vec2f, rank: u32, channel: u32, turn: u32) ->
   if (T == ROW) {
     return before;
   }
-  let base = ((turn & 1u) * G + channel) * (T / ROW);
+  let base = ((turn & 1u) * SCANS + channel) * (T / ROW);
   if (rank % ROW == ROW - 1u) {
     scan_totals[base + rank / ROW] = whole;
   }

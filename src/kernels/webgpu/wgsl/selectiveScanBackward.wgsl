@@ -13,10 +13,13 @@
 // `sums` - dA (D, N, T), dskip (D, T), ddeltaBias (D, T) -, which scanSumChannels.wgsl adds; after them there e (D, N), for
 // the next range of chunks to the left. All sums are in a fixed order.
 //
+// PIECES: r and rho of a segment that lies in several threads are group scans as well, and what comes from the chunks to the
+// right (r) and to the left (rho) stands in `small` (2, chunks, D, N), put there by scanAcross.wgsl.
+//
 // Barriers in a chunk: the tile is free, the table is there, the tile is filled; for each n those of the two group scans,
 // the contributions are there, and the tile is free for the next n; the results are there.
 //! import numbers
-struct Args { L: u32, D: u32, segmentCount: u32, channel0: u32, channels: u32, chunk0: u32, chunk1: u32, fresh: u32, u_at: u32, delta_at: u32, z_at: u32, dy_at: u32, bc_at: u32, small_at: u32, du_at: u32, ddelta_at: u32, dz_at: u32, part_at: u32, sums_at: u32 }
+struct Args { L: u32, D: u32, segmentCount: u32, channel0: u32, channels: u32, chunk0: u32, chunk1: u32, fresh: u32, u_at: u32, delta_at: u32, z_at: u32, dy_at: u32, bc_at: u32, small_at: u32, across: u32, du_at: u32, ddelta_at: u32, dz_at: u32, part_at: u32, sums_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> u: array<f32>;
 @group(0) @binding(2) var<storage, read> delta: array<f32>;
@@ -32,11 +35,13 @@ struct Args { L: u32, D: u32, segmentCount: u32, channel0: u32, channels: u32, c
 const has_z: bool = true;
 const has_dz: bool = true;
 const LOCAL: bool = true;
+const PIECES: bool = false;
 const SOFTPLUS: bool = true;
 const N: u32 = 16;
 const K: u32 = 16;
 const T: u32 = 32;
 const G: u32 = 4;
+const SCANS: u32 = G;
 const Q: u32 = K / 4;
 const PART: u32 = G * T * (K + 1);
 var<workgroup> tile: array<f32, 3 * PART>;
@@ -141,6 +146,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
     }
     let first = (table[lane].z & 1) != 0;
     let last = (table[lane].z & 2) != 0;
+    let goes_on = (table[lane].z & 8) != 0;
+    let continues = (table[lane].z & 16) != 0;
     workgroupBarrier();
 
     for (var n = 0u; n < N; n++) {
@@ -175,9 +182,34 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
       var f = select(left.x * f_arriving + left.y, 0.0, first);
       var e = select(right.x * e_arriving + right.y, 0.0, last);
 
+      var from_right = 0.0;
+      var rho_next = 0.0;
+      if (PIECES) {
+        var r_end = 0.0;
+        var rho_end = 0.0;
+        for (var i = 0u; i < Q; i++) {
+          let q = Q - 1u - i;
+          let b = x[q] * bc[tokens + q * 2u * T];
+          r_end = a[q].w * r_end + b.w;
+          r_end = a[q].z * r_end + b.z;
+          r_end = a[q].y * r_end + b.y;
+          r_end = a[q].x * r_end + b.x;
+          let G_t = upstream[i] * bc[tokens + i * 2u * T + T];
+          rho_end = a[i].x * (G_t.x + rho_end);
+          rho_end = a[i].y * (G_t.y + rho_end);
+          rho_end = a[i].z * (G_t.z + rho_end);
+          rho_end = a[i].w * (G_t.w + rho_end);
+        }
+        let of_r = scan_down(vec2f(select(0.0, product, goes_on), r_end), lane, g, 2u * n);
+        let of_rho = scan_up(vec2f(select(0.0, product, continues), rho_end), lane, g, 2u * n + 1u);
+        let across = args.small_at + args.across + (chunk * args.D + channel) * N + n;
+        let chunks = (args.segmentCount + T - 1u) / T;
+        from_right = select(0.0, of_r.x * small[across] + of_r.y, goes_on);
+        rho_next = select(0.0, of_rho.x * small[across + chunks * args.D * N] + of_rho.y, continues);
+      }
+
       var lam: array<vec4f, Q>;
       var r: array<vec4f, Q>;
-      var from_right = 0.0;
       for (var i = 0u; i < Q; i++) {
         let q = Q - 1u - i;
         let G_t = upstream[q] * bc[tokens + q * 2u * T + T];
@@ -203,7 +235,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
         carry[((chunk & 1u) * G + g) * N + n] = e;
       }
 
-      var rho_next = 0.0;
       var da = 0.0;
       for (var q = 0u; q < Q; q++) {
         let B_t = bc[tokens + q * 2u * T];
