@@ -163,8 +163,9 @@ async function grow(id: string): Promise<void> {
   const { signal } = loading;
   const slide = await getSlide(id, signal);
   if (shown?.id !== id || slide.live === null) return;
+  const hasMore = slide.scoreColumns.length !== shown.scoreColumns.length;
   showLive(slide);
-  controls.offer(slide);
+  if (hasMore) controls.offer(slide);
   await showScores(signal);
 }
 

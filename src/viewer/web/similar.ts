@@ -84,11 +84,10 @@ export class SimilarPatches {
       const title = `${count(refused.length)} slide${refused.length === 1 ? ' was' : 's were'} not searched`;
       said.push(element('details', 'note', element('summary', '', title), list));
     }
-    const items = view.patches.map((found, i) => {
+    const items = view.patches.map((found) => {
       const likeness = found.similarity.toFixed(3);
       const button = patchButton(found.slide, found, 'of the server', likeness, found.slide);
-      button.title = found.slide;
-      button.ariaLabel = `${i + 1}: slide ${found.slide}, similarity ${likeness}: go there`;
+      button.title = `Go to this patch of ${found.slide}`;
       button.addEventListener('click', () => this.goTo(found.slide, found));
       return element('li', '', button);
     });
