@@ -202,22 +202,16 @@ export async function readBagHead(path: string): Promise<BagHead> {
   return await reading(path, async (_, reader) => headOf(path, reader.schema));
 }
 
-/**
- * The rows of a bag, one record batch at a time. Errors as `readBag`.
- * @param reuse the features of a piece are overwritten by those of the next: new memory for each takes longer than reading it
- */
-export async function* readBagRows(path: string, reuse = false): AsyncGenerator<BagRows> {
+/** The rows of a bag, one record batch at a time. Errors as `readBag`. */
+export async function* readBagRows(path: string): AsyncGenerator<BagRows> {
   const { handle, reader } = await openReader(path);
   try {
     const head = headOf(path, reader.schema);
     const columns = namesOf(reader.schema);
     let first = 0;
-    let held = new Float32Array(0);
     for await (const batch of reader) {
       const count = batch.numRows;
-      const length = count * head.dimension;
-      if (!reuse || held.length < length) held = new Float32Array(length);
-      const features = held.subarray(0, length);
+      const features = new Float32Array(count * head.dimension);
       copyFeatures(batch, head, features);
       const coords = columns.placed ? new Int32Array(count * 2) : null;
       if (coords) copyCoords(batch, coords);

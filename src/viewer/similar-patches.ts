@@ -43,7 +43,7 @@ export async function similarPatches(
     const side = record.slide.patch.level0Px;
     try {
       await requireComparable(record, chosen);
-      for await (const rows of readBagRows(record.bag, true)) {
+      for await (const rows of readBagRows(record.bag)) {
         signal.throwIfAborted();
         neighbours += compare(rows, record.id, side, chosen, best);
         searched.patches += rows.count;

@@ -74,7 +74,7 @@ describe.skipIf(!chromium)(`a run under way, in Chromium${reason}`, { timeout: A
 
   it('fills the heatmap and says of how many patches that is, and that it will change', async () => {
     const banner = page.locator('#banners');
-    for (const look of [1, 2, 3]) {
+    for (const look of [1, 2]) {
       await goOn();
       const view = (await (await fetch(`${served.url}api/slides/first`)).json()) as SlideView;
       const { done, patches, predictedPatches } = view.live!;
@@ -94,10 +94,9 @@ describe.skipIf(!chromium)(`a run under way, in Chromium${reason}`, { timeout: A
         view.probabilities.map(({ probability }) => Number((100 * probability).toFixed(1))),
       );
     }
-    const [first, second, third] = seen.map(({ pixels }) => pixels) as [number, number, number];
+    const [first, second] = seen.map(({ pixels }) => pixels) as [number, number];
     expect(first).toBeGreaterThan(0);
     expect(second).toBeGreaterThan(first);
-    expect(third).toBeGreaterThan(second);
     expect(await page.locator('#what-if').isVisible()).toBe(false);
     expect(await page.locator('#legend-caption').textContent()).toContain('read so far');
     await shootForDocs(page, 'live');
