@@ -5,8 +5,7 @@ import type { Encoder } from '../features/encoder.ts';
 import { type EncoderOptions, encoderNames, openEncoder } from '../features/open-encoder.ts';
 import { planStain, type StainChoice } from '../features/stain-normalise.ts';
 import type { Device } from '../kernels/device.ts';
-import type { DeviceChoice } from '../kernels/open-device.ts';
-import { openWebGpu } from '../kernels/webgpu/open-node.ts';
+import { type DeviceChoice, openGpu } from '../kernels/open-device.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import type { GridOrder } from '../row-order.ts';
 import { gridDefaults } from '../tiling/grid.ts';
@@ -90,7 +89,7 @@ async function deviceFor(
   keep: <T extends { close(): Promise<void> }>(part: T) => T,
 ): Promise<Device | null> {
   if (predictor) return predictor.device;
-  const device = choice === 'wasm' ? null : await openWebGpu({ required: choice === 'webgpu' });
+  const device = await openGpu(choice);
   return device && keep(device);
 }
 

@@ -106,6 +106,8 @@ export async function configurationHash(
     model: predictor?.model.hash ?? null,
     // Left out where there is none, so that runs from before there were any stay finished.
     explains: predictor?.explains.length ? predictor.explains : undefined,
+    // The one device whose predictions are others by more than their rounding.
+    half: predictor?.device.half || undefined,
     label: input.label,
   });
 }
