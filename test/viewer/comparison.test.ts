@@ -6,7 +6,7 @@ import { readBag, type StoredBag } from '../../src/features/store.ts';
 import { type ServedViewer, serveViewer } from '../../src/viewer/server.ts';
 import { seriousFindings } from './accessibility.ts';
 import { findChromium, openBrowser } from './browser.ts';
-import { atRest, drawnPixels, pixelsOf, shootForDocs, turnedPlacement } from './screen.ts';
+import { atRest, drawnPixels, pixelsOf, shoot, shootForDocs, turnedPlacement } from './screen.ts';
 import { type TwoRuns, writeTwoRuns } from './two-runs.ts';
 
 const chromium = await findChromium();
@@ -83,7 +83,7 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
     await show('#similar');
     await shootForDocs(page, 'similar');
     await page.emulateMedia({ colorScheme: 'dark' });
-    await shootForDocs(page, 'similar-dark');
+    await shoot(page, 'similar-dark');
     await page.emulateMedia({ colorScheme: 'light' });
   });
 
@@ -232,7 +232,7 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
     await atRest(page);
     await shootForDocs(page, 'difference');
     await page.emulateMedia({ colorScheme: 'dark' });
-    await shootForDocs(page, 'difference-dark');
+    await shoot(page, 'difference-dark');
     await page.emulateMedia({ colorScheme: 'light' });
     await page.selectOption('#compare-with', '');
     await page.locator('#legend-low', { hasText: 'lowest' }).waitFor();
@@ -274,7 +274,7 @@ describe.skipIf(!chromium)(`patches and comparisons in Chromium${reason}`, { tim
     await page.locator('#compare-share').fill('50');
     await show('#comparison');
     await atRest(page);
-    await shootForDocs(page, 'through');
+    await shoot(page, 'through');
     await page.selectOption('#compare-with', '');
     expect(await page.locator('canvas[data-layer="heatmap"]').isVisible()).toBe(true);
   });

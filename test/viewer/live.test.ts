@@ -11,7 +11,7 @@ import type { LiveView, SlideView } from '../../src/viewer/api.ts';
 import { type ServedViewer, serveViewer } from '../../src/viewer/server.ts';
 import { type Started, start, tree } from '../cli/spawn.ts';
 import { findChromium, openBrowser } from './browser.ts';
-import { atRest, drawnPixels, shootForDocs } from './screen.ts';
+import { atRest, drawnPixels, shoot, shootForDocs } from './screen.ts';
 import { prepareSlowRun, type SlowRun } from './slow-run.ts';
 
 const chromium = await findChromium();
@@ -101,7 +101,7 @@ describe.skipIf(!chromium)(`a run under way, in Chromium${reason}`, { timeout: A
     expect(await page.locator('#legend-caption').textContent()).toContain('read so far');
     await shootForDocs(page, 'live');
     await page.emulateMedia({ colorScheme: 'dark' });
-    await shootForDocs(page, 'live-dark');
+    await shoot(page, 'live-dark');
     await page.emulateMedia({ colorScheme: 'light' });
     // The run stands still: what has not changed is answered with nothing.
     const { headers } = await fetch(`${served.url}api/live`);

@@ -81,10 +81,15 @@ export async function atRest(page: Page): Promise<void> {
   }
 }
 
-/** Kept in test-artifacts to be looked at; with LAMINA_PICTURES set also made small for the documentation. */
-export async function shootForDocs(page: Page, name: string): Promise<void> {
+/** Kept in test-artifacts to be looked at. */
+export async function shoot(page: Page, name: string): Promise<Buffer> {
   await mkdir('test-artifacts/viewer', { recursive: true });
-  const png = await page.screenshot({ path: join('test-artifacts/viewer', `${name}.png`) });
+  return await page.screenshot({ path: join('test-artifacts/viewer', `${name}.png`) });
+}
+
+/** Also made small for the documentation, with LAMINA_PICTURES set. */
+export async function shootForDocs(page: Page, name: string): Promise<void> {
+  const png = await shoot(page, name);
   if (process.env.LAMINA_PICTURES === undefined) return;
   await mkdir('docs/images', { recursive: true });
   await sharp(png)
