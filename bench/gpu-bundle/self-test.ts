@@ -145,7 +145,13 @@ async function selfTest(options: Options) {
   say('golden cases on the CPU');
   const goldenOnCpu = await parity(await openWasm({ native: false }), folder);
   if (golden.failed + goldenOnCpu.failed > 0) process.exitCode = 1;
-  return { ...about, ...found, golden, goldenOnCpu, ...(await benches(options, found.features.includes('shader-f16'))) };
+  return {
+    ...about,
+    ...found,
+    golden,
+    goldenOnCpu,
+    ...(await benches(options, found.features.includes('shader-f16'))),
+  };
 }
 
 function readOptions(): Options {
