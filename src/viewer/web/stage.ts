@@ -40,8 +40,12 @@ export class Stage {
     this.viewer.addHandler('open', () => {
       // Banners above may have come or gone with the slide.
       this.viewer.viewport.resize(new OpenSeadragon.Point(host.clientWidth, host.clientHeight), false);
-      if (this.wanted) this.goTo(this.wanted, true);
-      else this.home(true);
+      const { wanted } = this;
+      if (wanted) {
+        this.goTo(wanted, true);
+        // The viewer scales the picture with its frame, whose new size it sees in the next one or two.
+        requestAnimationFrame(() => requestAnimationFrame(() => this.wanted === wanted && this.goTo(wanted, true)));
+      } else this.home(true);
       if (this.image) Object.assign(this.image, { minPixelRatio: this.leastRatio });
     });
     this.viewer.addHandler('canvas-key', (event) => {
