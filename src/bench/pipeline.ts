@@ -126,6 +126,7 @@ function batchOptions({ folder, signal }: Bench, name: string): BatchOptions {
     batchSize: BATCH,
     dtype: 'f16',
     keepBags: true,
+    live: true,
     retries: 0,
     failFast: true,
     asked: {},

@@ -19,6 +19,7 @@ import { WrongResult } from './check.ts';
 import { lastJson } from './child.ts';
 import { timeCounterfactual, writeCounterfactualRun } from './counterfactual.ts';
 import { type Report, type Result, resultOf, withoutMarks } from './result.ts';
+import { timeSimilar, writeCohort } from './similar.ts';
 import { bestOf } from './timing.ts';
 
 export interface ViewerOptions {
@@ -52,8 +53,24 @@ const SHAPES = (patches: number) => [
   { patches, width: 512, layers: 2 },
 ];
 const SIZES = {
-  full: { slidePx: 22_000, requests: 2000, rounds: 3, people: 200, seconds: 60, counterfactuals: SHAPES(20_000) },
-  quick: { slidePx: 4000, requests: 100, rounds: 1, people: 5, seconds: 2, counterfactuals: SHAPES(3000).slice(0, 1) },
+  full: {
+    slidePx: 22_000,
+    requests: 2000,
+    rounds: 3,
+    people: 200,
+    seconds: 60,
+    counterfactuals: SHAPES(20_000),
+    cohort: { slides: 100, patches: 10_000, features: 1024 },
+  },
+  quick: {
+    slidePx: 4000,
+    requests: 100,
+    rounds: 1,
+    people: 5,
+    seconds: 2,
+    counterfactuals: SHAPES(3000).slice(0, 1),
+    cohort: { slides: 5, patches: 1000, features: 64 },
+  },
 };
 
 export async function benchViewer({ peer, quick = false, say = () => {}, signal }: ViewerOptions): Promise<Report> {
@@ -170,6 +187,27 @@ export async function benchViewer({ peer, quick = false, say = () => {}, signal 
       const mark = width === 128 ? { most: 300 } : null;
       results.push(resultOf(`what if, ${patches} patches, d=${width}, layers ${layers}`, best, 'ms', { spread, mark }));
     }
+    const { slides, patches, features } = sizes.cohort;
+    const cohort = `${slides} slides of ${patches} patches, ${features} features`;
+    say(`similar patches, ${cohort}`);
+    const folder = join(scratch, 'similar');
+    await writeCohort(
+      folder,
+      JSON.parse(await readFile(join(runFolder, 'slides/bench/slide.json'), 'utf8')),
+      sizes.cohort,
+    );
+    const searched = await start(
+      process.execPath,
+      [cli(), 'view', join(folder, 'run'), '--port', '0'],
+      servers,
+      signal,
+    );
+    const { best, spread } = bestOf(await timeSimilar(searched.address, sizes.cohort, sizes.rounds));
+    results.push(
+      resultOf(`similar patches, ${cohort}`, best, 'ms', { spread }),
+      resultOf(`similar patches, ${cohort}, peak memory`, await peakMegabytes(searched.process.pid!), 'MB'),
+    );
+    searched.process.kill();
     const name = `${sizes.people} people panning for ${sizes.seconds} s`;
     results.push(
       resultOf(`${name}, tile p95`, crowd.p95_ms, 'ms', { mark: { most: 500 } }),

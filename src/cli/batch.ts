@@ -15,6 +15,7 @@ import { showProgress } from './progress.ts';
 export interface RunFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' | 'dtype'>>, Partial<BatchFlags> {
   readonly out: string;
   readonly keepBags?: boolean;
+  readonly live?: boolean;
   readonly json?: boolean;
   readonly dryRun?: boolean;
   readonly verbose?: boolean;
@@ -40,6 +41,7 @@ export async function runAndPrint(
     keepBags: flags.keepBags ?? true,
     retries: flags.retry ?? 0,
     failFast: flags.failFast ?? false,
+    live: flags.live ?? true,
     asked: { ...flags },
     signal,
   };

@@ -102,6 +102,7 @@ async function train(table: string, flags: Flags, signal: AbortSignal): Promise<
       batchSize: 64,
       dtype: 'f16',
       keepBags: true,
+      live: true,
       retries: 0,
       failFast: true,
       asked: {},

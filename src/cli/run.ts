@@ -23,6 +23,7 @@ export function configure(command: Command): void {
     .requiredOption('--model <folder>', 'model folder, or a PyTorch checkpoint of MambaMIL')
     .addOption(new Option('--model-type <type>', 'layer type of a checkpoint without a card').choices(blockTypes))
     .option('--no-keep-bags', 'keep no features: they go straight to the model, and only scores stay')
+    .option('--no-live', 'keep nothing for a viewer to watch while slides are under way')
     .requiredOption('--out <folder>', 'the run folder; started again, a run goes on where it stopped')
     .option('--json', 'print one JSON object')
     .action(async (slides: string[]) => {

@@ -13,6 +13,7 @@ interface Flags {
   readonly host: string;
   readonly accounts?: string;
   readonly database?: string;
+  readonly against?: string;
   readonly model?: string;
   readonly device: DeviceChoice;
   readonly showLabels?: boolean;
@@ -37,10 +38,9 @@ export function configure(command: Command): void {
         'LAMINA_DATABASE',
       ),
     )
-    .option('--model <folder>', 'model for counterfactuals, when it is not where the run says')
-    .addOption(
-      new Option('--device <kind>', 'where counterfactuals are computed').choices(deviceChoices).default('auto'),
-    )
+    .option('--against <run>', 'another run of these slides, whose heatmaps can be laid over those of this one')
+    .option('--model <folder>', 'model for questions about a slide, when it is not where the run says')
+    .addOption(new Option('--device <kind>', 'where the model is asked').choices(deviceChoices).default('auto'))
     .option('--show-labels', 'show label and macro images, which may bear names')
     .option('--json', 'print the address as one JSON object')
     .addHelpText(

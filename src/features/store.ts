@@ -22,6 +22,7 @@ import {
   RecordBatch,
   RecordBatchFileWriter,
   RecordBatchReader,
+  RecordBatchStreamWriter,
   Schema,
   Struct,
   type TypeMap,
@@ -71,6 +72,8 @@ export interface BagWriter {
   readonly count: number;
   /** Adds rows: features n x dimension, coords n x 2 in level-0 px (null in a bag without coordinates). Await it: it is the brake. */
   append(features: Float32Array, coords: Int32Array | null): Promise<void>;
+  /** Features of rows that were appended, before `finish`: what the file will give back, rounded as it is. */
+  read(first: number, count: number): Promise<Float32Array>;
   /** Completes the file and gives it its name. */
   finish(): Promise<void>;
   /** Gives up and leaves nothing behind. Harmless after `finish`. */
@@ -113,9 +116,29 @@ export async function createBagWriter(path: string, meta: BagMeta, options: BagW
     await file.write(columns);
   }
 
+  /** Rows of one record batch, on disk or still held. */
+  async function written(index: number): Promise<Float32Array> {
+    const rows = new Float32Array(Math.min(ROWS_PER_BATCH, count - index * ROWS_PER_BATCH) * dimension);
+    if (index < file.batches) copyFeatures(await file.read(index), { meta, dimension, dtype }, rows);
+    else if (dtype === 'f16') widen(features.subarray(0, rows.length), rows);
+    else rows.set(features.subarray(0, rows.length));
+    return rows;
+  }
+
   return {
     get count() {
       return count;
+    },
+    async read(first, wanted) {
+      const rows = new Float32Array(wanted * dimension);
+      for (let done = 0; done < wanted && dimension > 0; ) {
+        const index = Math.floor((first + done) / ROWS_PER_BATCH);
+        const batch = (await written(index)).subarray((first + done - index * ROWS_PER_BATCH) * dimension);
+        const part = batch.subarray(0, (wanted - done) * dimension);
+        rows.set(part, done * dimension);
+        done += part.length / dimension;
+      }
+      return rows;
     },
     async append(rows, places) {
       // Without features, the places say how many patches there are.
@@ -320,6 +343,13 @@ function halfData(values: Float32Array): Data<Float16> {
   return makeData({ type: new Float16(), length: values.length, nullCount: 0, data });
 }
 
+/** As it will be on disk: rounded to f16. */
+function widen(rows: Float32Array, target: Float32Array): void {
+  const half = new Uint16Array(rows.length);
+  toHalf(rows, half);
+  fromHalf(half, target);
+}
+
 function coordinateData(coords: Int32Array): Data[] {
   return COORDINATES.map((_, axis) => {
     const data = Int32Array.from({ length: coords.length / 2 }, (_, i) => coords[2 * i + axis]!);
@@ -352,26 +382,49 @@ class ArrowFile {
   private readonly chunks = new Chunks();
   private readonly writer = new RecordBatchFileWriter();
   private open = true;
+  /** The schema as a stream of Arrow begins with it: a batch behind it can be read by itself. */
+  private readonly head: Uint8Array;
+  /** Where each record batch ends in the file; the first number is where the first one begins. */
+  private readonly ends: number[] = [];
 
   private constructor(path: string, schema: Schema, handle: FileHandle) {
     this.path = path;
     this.schema = schema;
     this.handle = handle;
+    const head = new Chunks();
+    new RecordBatchStreamWriter().reset(head, schema);
+    this.head = head.take();
     this.writer.reset(this.chunks, schema);
+    this.ends.push(this.chunks.pendingBytes);
   }
 
   static async create(path: string, schema: Schema): Promise<ArrowFile> {
-    const handle = await open(partial(path), 'w').catch((error) => {
+    const handle = await open(partial(path), 'w+').catch((error) => {
       throw cannotWrite(path, error);
     });
     return new ArrowFile(path, schema, handle);
+  }
+
+  /** Record batches in the file. */
+  get batches(): number {
+    return this.ends.length - 1;
+  }
+
+  /** A record batch that was written. */
+  async read(index: number): Promise<RecordBatch> {
+    const [start, end] = [this.ends[index]!, this.ends[index + 1]!];
+    const bytes = new Uint8Array(this.head.length + end - start);
+    bytes.set(this.head);
+    await this.handle.read(bytes, this.head.length, end - start, start);
+    return RecordBatchReader.from(bytes).open().next().value as RecordBatch;
   }
 
   async write(columns: Data[]): Promise<void> {
     const type = new Struct(this.schema.fields);
     const length = columns[0]!.length;
     this.writer.write(new RecordBatch(this.schema, makeData({ type, length, nullCount: 0, children: columns })));
-    await this.flush();
+    const before = this.batches === 0 ? 0 : this.ends.at(-1)!;
+    this.ends.push(before + (await this.flush()));
   }
 
   async finish(): Promise<void> {
@@ -394,9 +447,12 @@ class ArrowFile {
     await rm(partial(this.path), { force: true });
   }
 
-  private async flush(): Promise<void> {
+  /** @returns the bytes written. */
+  private async flush(): Promise<number> {
     try {
-      await this.handle.writeFile(this.chunks.take());
+      const bytes = this.chunks.take();
+      await this.handle.writeFile(bytes);
+      return bytes.length;
     } catch (error) {
       await this.abort();
       throw cannotWrite(this.path, error);
@@ -410,6 +466,10 @@ class Chunks extends AsyncByteQueue {
 
   override write(chunk: Uint8Array): void {
     this.pending.push(chunk);
+  }
+
+  get pendingBytes(): number {
+    return this.pending.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 
   take(): Uint8Array {

@@ -68,6 +68,32 @@ export async function explainBag(
   return sums;
 }
 
+/**
+ * Which patches feed one of them: for each its share, all adding up to one, in what the scans hand to this patch
+ * (`hiddenAttention` with all weight on it). Of an ensemble the mean over its members.
+ *
+ * @throws UserError `no-scan` for models whose patches do not hear of each other by a scan; `no-coords`, `out-of-memory`.
+ */
+export async function patchSources(open: OpenModel, bag: Bag, row: number): Promise<Float32Array> {
+  const { card } = open;
+  if (!kindsOf(open.model).includes('hidden-attention')) {
+    const problem = `The model ${card.name} is of type ${card.type} and has no scan in which one patch could feed another.`;
+    throw new UserError('no-scan', problem, 'Ask a model of the Mamba family, such as lbmamba.');
+  }
+  const chosen = new Float32Array(bag.count);
+  chosen[row] = 1;
+  const cells = cellsFor(card, bag.meta.slideId, bag);
+  const members = open.members ?? [open];
+  const shares = new Float32Array(bag.count);
+  for (const { model, parameters } of members) {
+    const own = await hiddenAttention(model as MambaMil, parameters.device, bag.features, chosen, cells);
+    own.forEach((share, i) => {
+      shares[i]! += share / members.length;
+    });
+  }
+  return shares;
+}
+
 async function explainByOne(
   { card, model, parameters }: OpenModel,
   bag: Bag,

@@ -4,6 +4,7 @@
  *     RUN/run.json                     RunResult
  *     RUN/slides/<id>/slide.json       SlideResult
  *     RUN/slides/<id>/prediction.json  PredictionResult
+ *     RUN/slides/.<id>.partial/live/progress.json  LiveResult, while the slide is being worked on
  *
  * Plain data, no undefined: what is not known is null. Times are ISO 8601 in UTC, durations seconds.
  */
@@ -92,6 +93,19 @@ export interface PredictionResult {
   readonly label: string | null;
   /** Name of the device that computed it. */
   readonly device: string;
+}
+
+/** `live/progress.json`: how far a slide is, and what the model says of its patches so far. Gone when the slide is finished. */
+export interface LiveResult {
+  /** As known by now: patches that cannot be read or are blurred are still counted. */
+  readonly slide: SlideResult;
+  /** Patches that were encoded or left out, of `patches`. */
+  readonly done: number;
+  readonly patches: number;
+  /** Of the first patches of the bag, whose scores are in `live/scores.arrow`; null before there is one. */
+  readonly prediction: PredictionResult | null;
+  /** How many patches that are. */
+  readonly predictedPatches: number;
 }
 
 /** `run.json`: how the run was made. */

@@ -7,6 +7,10 @@ import type { ReadableBag } from '../mil/predict.ts';
 
 /** `Rows` are features of a batch, wherever this bag wants them. */
 export interface BagSink<Rows = Float32Array> {
+  /** Rows so far. */
+  readonly count: number;
+  /** Features of these, as they will be in the bag. */
+  read(first: number, count: number): Promise<Float32Array>;
   /** Several may be under way; their rows are appended in the order of the batches. */
   encode(batch: PatchBatch, signal: AbortSignal): Promise<Rows>;
   /**
@@ -36,6 +40,10 @@ export async function keptBag(path: string, meta: BagMeta, { encoder, dtype }: S
   const { dimension } = encoder;
   const writer = await createBagWriter(path, meta, { dimension, dtype });
   return {
+    get count() {
+      return writer.count;
+    },
+    read: (first, count) => writer.read(first, count),
     encode: (batch, signal) => encoder.encode(batch, signal),
     append: (rows, kept, coords) => writer.append(pickRows(rows, dimension, kept), coords),
     async finish() {
@@ -71,6 +79,10 @@ export async function heldBag(path: string, meta: BagMeta, { encoder, dtype }: S
   }
 
   return {
+    get count() {
+      return count;
+    },
+    read,
     encode: (batch, signal) => encoder.encode(batch, signal),
     async append(rows, kept, coords) {
       const features = pickRows(rows, dimension, kept);

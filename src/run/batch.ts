@@ -20,6 +20,8 @@ export interface BatchOptions extends Omit<SlideOptions, 'configuration'> {
   readonly retries: number;
   /** Ends the batch with the first failure, rather than going on with the others. */
   readonly failFast: boolean;
+  /** Whether a viewer can watch slides that are under way. */
+  readonly live: boolean;
   /** What else the run was asked for, for `run.json`. */
   readonly asked: Readonly<Record<string, unknown>>;
   readonly signal: AbortSignal;
@@ -152,7 +154,7 @@ export function runResult(
     dtype,
     keepBags,
     asked,
-  }: Omit<BatchOptions, 'signal' | 'onEvent' | 'retries' | 'failFast'>,
+  }: Omit<BatchOptions, 'signal' | 'onEvent' | 'retries' | 'failFast' | 'live'>,
   times: Pick<RunResult, 'startedAt' | 'finishedAt' | 'timings'>,
 ): RunResult {
   const settings = { out, mpp, ...tiling, batchSize, dtype, keepBags, encoder: encoder?.id ?? null };

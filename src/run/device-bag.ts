@@ -55,6 +55,10 @@ export async function deviceBag(
   let finished = false;
 
   return {
+    get count() {
+      return count;
+    },
+    read: (first, n) => device.read(rowsOf(first, n)),
     async encode(batch, signal) {
       const rows = hold(batch.count * dimension);
       await encode(batch, rows, signal);

@@ -71,7 +71,7 @@ async function estimate(
     const first = Math.max(0, Math.floor((whole.count - most) / 2));
     return sliceGrid(whole, first, first + most);
   };
-  const control = { stages, signal, sample, onProgress: () => {} };
+  const control = { stages, signal, sample, live: false, onProgress: () => {} };
   const folder = join(temporary, input.id);
   try {
     await runSlide(input, folder, line, { ...options, configuration: '' }, control);

@@ -11,8 +11,8 @@ export interface ExtractOptions {
   /** What is done to the colours of the slide. */
   readonly recolouring: Recolouring | null;
   readonly signal: AbortSignal;
-  /** Patches encoded so far, those left out included. */
-  readonly onProgress: (done: number) => void;
+  /** Patches encoded so far, those left out included. Awaited: the next ones are encoded meanwhile, but not put away. */
+  readonly onProgress: (done: number) => Promise<void>;
 }
 
 interface EncodedBatch<Rows> {
@@ -36,7 +36,7 @@ export async function extractBag<Rows>(
     const kept = sieve.rows(batch);
     batch.release();
     await sink.append(rows, kept, coordsOf(grid, batch, kept));
-    onProgress(batch.first + batch.count);
+    await onProgress(batch.first + batch.count);
   }
 }
 

@@ -50,6 +50,12 @@ export async function waitForLock(path: string, signal?: AbortSignal): Promise<L
   }
 }
 
+/** Whether somebody works under a lock. */
+export async function isHeld(path: string): Promise<boolean> {
+  const found = await readLock(path).catch(() => 'gone' as const);
+  return found !== 'gone' && !found.isStale;
+}
+
 /** Who has a lock, for a message. */
 export async function lockedError(path: string, what: string): Promise<UserError> {
   const found = await readLock(path);

@@ -1,9 +1,10 @@
 /** A model on a device, as the line uses it: a bag in, the prediction file and the score columns out. */
 import { createHash } from 'node:crypto';
+import type { Bag } from '../features/bag.ts';
 import type { Scores } from '../features/store.ts';
 import type { Device } from '../kernels/device.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
-import { type ExplanationKind, type Explanations, explainBag, kindsOf } from '../mil/explain.ts';
+import { type ExplanationKind, type Explanations, explainBag, kindsOf, patchSources } from '../mil/explain.ts';
 import type { BlockType } from '../mil/mamba-block.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { openModel } from '../mil/model-folder.ts';
@@ -29,6 +30,8 @@ export interface Predictor {
     label: string | null,
     signal: AbortSignal,
   ): Promise<Prediction>;
+  /** For each patch its share in what feeds the one of this row. @throws UserError as `patchSources` */
+  sources(bag: Bag, row: number): Promise<Float32Array>;
   /** What `explain` gives; empty when explanations were not asked for. */
   readonly explains: readonly ExplanationKind[];
   /** Score columns of the bag, which is read whole. @throws UserError `out-of-memory` */
@@ -97,6 +100,7 @@ export async function openPredictorOn(
       const features = await bag.read(0, bag.count);
       return await explainBag(opened, { ...bag, coords: bag.coords ?? null, features });
     },
+    sources: (bag, row) => patchSources(opened, bag, row),
     async close() {
       opened.parameters.close();
       await device.close();

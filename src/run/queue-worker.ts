@@ -129,6 +129,7 @@ async function work(
     out,
     signal: new AbortController().signal,
     onProgress: throttled((progress) => void job.updateProgress(progress).catch(() => {})),
+    live: true,
     waits: false,
   });
   if (outcome.failure) return await fail(outcome.failure, true);

@@ -24,6 +24,7 @@ import { type BagSink, type FinishedBag, heldBag, keptBag } from './bag-sink.ts'
 import { deviceBag, encodingOn } from './device-bag.ts';
 import { extractBag } from './extract-bag.ts';
 import { drawHeatmap, encodePng } from './heatmap.ts';
+import { LiveSlide } from './live-slide.ts';
 import { patchTable } from './patch-table.ts';
 import type { Predictor } from './predictor.ts';
 import { drawPreview } from './preview.ts';
@@ -59,6 +60,8 @@ export interface SlideControl {
   readonly stations?: Stations;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, patches: number) => void;
+  /** Whether a viewer can watch. */
+  readonly live: boolean;
   /** Takes a part of the patches, to see how the whole would go. */
   readonly sample?: (grid: PatchGrid) => PatchGrid;
 }
@@ -80,6 +83,8 @@ interface Job {
 
 /** Its patches are being read already. */
 interface PreparedJob extends Job {
+  /** Null when nobody can watch. */
+  readonly live: LiveSlide | null;
   readonly batches: AsyncGenerator<PatchStreamBatch, void, void>;
 }
 
@@ -99,9 +104,10 @@ export async function runSlide(
   folder: string,
   line: Line,
   options: SlideOptions,
-  control: SlideControl,
+  given: SlideControl,
 ): Promise<FinishedSlide> {
-  const { stages, signal, stations = new Stations() } = control;
+  const control = { stations: new Stations(), ...given };
+  const { stages, signal, stations } = control;
   const work = join(dirname(folder), `.${input.id}.partial`);
   await rm(work, { recursive: true, force: true });
   const opened: (() => Promise<unknown>)[] = [];
@@ -119,7 +125,9 @@ export async function runSlide(
       const batches = line.encoder ? readAhead(all) : all;
       // Also what was asked for and never taken; a generator that has not begun would not see its own end.
       opened.push(() => Promise.allSettled([batches.return(), all.return()]));
-      return { input, slide, hash, survey, stain, work, line, options, control, batches };
+      const job = { input, slide, hash, survey, stain, work, line, options, control };
+      await stages.run('write', () => writeSurvey(job));
+      return { ...job, batches, live: control.live && line.encoder ? await openLive(job) : null };
     });
     const extracted = await stations.extract.run(async () => {
       signal.throwIfAborted();
@@ -136,6 +144,7 @@ export async function runSlide(
       const record = await slideRecord(extracted, predicted?.warning ?? null);
       await stages.run('write', async () => {
         await writeRecords(extracted, record, prediction);
+        await prepared.live?.remove();
         await rm(folder, { recursive: true, force: true });
         await rename(work, folder);
       });
@@ -145,6 +154,22 @@ export async function runSlide(
     for (const close of opened.reverse()) await close();
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** For whoever watches: what is known of the slide before its first patch is encoded. */
+async function openLive(job: Job): Promise<LiveSlide> {
+  const { work, survey, input, line, control } = job;
+  const live = new LiveSlide({
+    work,
+    slide: await slideRecord(job, null),
+    patches: survey.grid.count,
+    label: input.label,
+    predictor: line.predictor,
+    model: control.stations!.model,
+    signal: control.signal,
+  });
+  await live.begin();
+  return live;
 }
 
 async function fitStain(
@@ -202,7 +227,7 @@ async function measure(job: Job): Promise<ExtractedJob> {
 
 /** Writes the bag, or holds it for the model. */
 async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob> {
-  const { work, survey, stain, options, control, batches, line } = job;
+  const { work, survey, stain, options, control, batches, line, live } = job;
   const { grid } = survey;
   const { stages, signal } = control;
   const sieve = new PatchSieve(options.tiling, survey.inkBlock);
@@ -220,7 +245,15 @@ async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob
 
   async function fill<Rows>(sink: BagSink<Rows>): Promise<FinishedBag> {
     try {
-      const onProgress = (done: number) => control.onProgress(done, grid.count);
+      const onProgress = async (done: number) => {
+        control.onProgress(done, grid.count);
+        await live?.hear(done, sink.count, () => {
+          const { count, read } = sink;
+          const { coords } = excludeFromGrid(grid, sieve.excluded);
+          const meta = bagMeta(job, encoder);
+          return { meta, dimension: encoder.dimension, count, read, coords: coords.subarray(0, 2 * count) };
+        });
+      };
       const recolouring = stain?.recolouring ?? null;
       await extractBag(grid, batches, sink, { sieve, recolouring, signal, onProgress });
       return await sink.finish();
@@ -248,7 +281,7 @@ async function predict(
   const { stages, signal } = control;
   const placed = { ...bag, coords: survey.grid.coords };
   const { result, scores, ranked } = await stages.run('aggregate', () =>
-    predictor.predict({ id: input.id, hash }, placed, input.label, signal),
+    control.stations!.model.run(() => predictor.predict({ id: input.id, hash }, placed, input.label, signal)),
   );
   const { columns, warning } = await explain(placed, predictor, control);
   const added = { ...scores, ...columns };
@@ -267,12 +300,13 @@ async function predict(
 async function explain(
   bag: ReadableBag,
   predictor: Predictor,
-  { stages, signal }: SlideControl,
+  { stages, stations, signal }: SlideControl,
 ): Promise<{ columns: Scores; warning: string | null }> {
   signal.throwIfAborted();
   if (predictor.explains.length === 0) return { columns: {}, warning: null };
   try {
-    return { columns: await stages.run('explain', () => predictor.explain(bag)), warning: null };
+    const columns = await stages.run('explain', () => stations!.model.run(() => predictor.explain(bag)));
+    return { columns, warning: null };
   } catch (error) {
     const { code, message, hint } = failureOf(error);
     if (code === 'fault') throw error;
@@ -280,12 +314,16 @@ async function explain(
   }
 }
 
+/** What does not wait for the patches. */
+async function writeSurvey({ work, slide, survey: { thumbnail, tissue } }: Job): Promise<void> {
+  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
+  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, slide.levels[0]!)));
+}
+
 /** What is small, at the end; `slide.json` last. */
 async function writeRecords(job: Job, record: SlideRecord, prediction: PredictionResult | null): Promise<void> {
   const { work, line, survey, slide } = job;
   const { tissue, thumbnail, grid } = survey;
-  await writeWhole(join(work, 'thumbnail.jpg'), await encodeJpeg(thumbnail));
-  await writeWhole(join(work, 'tissue.geojson'), JSON.stringify(toGeoJson(tissue, record)));
   if (!line.encoder) {
     await writeWhole(join(work, 'preview.png'), await encodePng(drawPreview(thumbnail, tissue, grid, holesOf(slide))));
   }

@@ -36,6 +36,8 @@ export interface SlideRunOptions extends Omit<SlideOptions, 'configuration'> {
   readonly out: string;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, patches: number) => void;
+  /** Whether a viewer can watch. */
+  readonly live: boolean;
   /** When another process is at the slide: wait for it, rather than fail with `locked`. */
   readonly waits: boolean;
 }
@@ -47,7 +49,7 @@ export async function runSlideOnce(
   stations: Stations,
   options: SlideRunOptions,
 ): Promise<SlideOutcome> {
-  const { out, signal, onProgress } = options;
+  const { out, signal, onProgress, live } = options;
   const folder = join(out, 'slides', input.id);
   const stages = new Stages();
   const start = performance.now();
@@ -62,7 +64,7 @@ export async function runSlideOnce(
       await rm(join(out, 'slides', `.${input.id}.partial`), { recursive: true, force: true });
       return { ...finished(input, former), skipped: true, ...times() };
     }
-    const control = { stages, stations, signal, onProgress };
+    const control = { stages, stations, signal, onProgress, live };
     const made = await runSlide(input, folder, line, { ...options, configuration }, control);
     return { ...finished(input, made), skipped: false, ...times() };
   } catch (error) {

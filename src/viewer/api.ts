@@ -3,15 +3,18 @@
  *
  *     GET, POST, DELETE /api/session                      SessionView; POST {token} or {name, password} signs in
  *     GET /api/run                                        RunView
+ *     GET /api/live                                       LiveView, under an ETag: what a page asks all the time
  *     GET /api/slides                                     SlideEntry[]
  *     GET /api/slides/:id                                 SlideView; with ?fresh as the run is now, not as the list was
  *     GET /api/slides/:id/tiles/:level/:column_:row.jpg   one tile of the picture, JPEG
- *     GET /api/slides/:id/scores?column=attention         scores, binary (see `decodeScores`)
+ *     GET /api/slides/:id/scores?column=attention         scores, binary (see `decodeScores`); &run=against of the second run
  *     GET /api/slides/:id/tissue.geojson                  tissue outline, level-0 px
  *     GET /api/slides/:id/thumbnail.jpg
  *     GET /api/slides/:id/heatmap.png                     the picture the run drew
  *     GET /api/slides/:id/associated/:name                a small picture out of the slide file, JPEG
  *     POST /api/slides/:id/counterfactual                 CounterfactualEntry -> CounterfactualView
+ *     POST /api/slides/:id/sources                        PatchEntry -> scores, binary: which patches feed this one
+ *     POST /api/slides/:id/similar                        SimilarEntry -> SimilarView
  *     GET, POST /api/reviews                              ReviewView[]; POST ReviewSetup makes one
  *     GET /api/reviews/decided                            ids of slides with a verdict
  *     GET /api/reviews/:review/queue?reader=              QueueView
@@ -57,7 +60,24 @@ export interface ModelView {
   readonly trained: boolean;
 }
 
-export type SlideStatus = 'done' | 'no-tissue' | 'failed' | 'unfinished';
+/** `running` is being worked on now; `unfinished` was left so. */
+export type SlideStatus = 'done' | 'no-tissue' | 'failed' | 'unfinished' | 'running';
+
+/** How far a slide is that is being worked on. */
+export interface LiveProgress {
+  /** Patches read of `patches`. */
+  readonly done: number;
+  readonly patches: number;
+  /** Prediction and scores are those of so many patches; 0 before there are any. */
+  readonly predictedPatches: number;
+}
+
+export interface LiveView {
+  /** Another one when the list of slides has changed in anything but the progress. */
+  readonly revision: string;
+  /** Those that are being worked on. */
+  readonly slides: readonly (LiveProgress & { readonly id: string })[];
+}
 
 export interface ClassProbability {
   readonly name: string;
@@ -76,6 +96,8 @@ export interface SlideEntry {
   readonly label: string | null;
   readonly nPatches: number | null;
   readonly hasThumbnail: boolean;
+  /** Null unless the slide is being worked on; then prediction and probabilities are those of the patches so far. */
+  readonly live: LiveProgress | null;
   /** Why it failed, or what it was warned of. */
   readonly warnings: readonly string[];
 }
@@ -105,6 +127,17 @@ export interface SlideView extends SlideEntry {
   readonly hasTissue: boolean;
   /** Names of the small pictures of the slide that may be shown. */
   readonly associated: readonly string[];
+  /** What another run said of the same slide; null without one. */
+  readonly against: AgainstView | null;
+}
+
+/** A second run of a slide, to be compared with the first: `?run=against` gives its scores. */
+export interface AgainstView {
+  /** Name of the run's folder. */
+  readonly run: string;
+  readonly scoreColumns: readonly string[];
+  /** Side of its patches in level-0 px. */
+  readonly patchLevel0Px: number;
 }
 
 export interface Picture {
@@ -171,6 +204,38 @@ export interface CounterfactualView {
   readonly before: readonly number[];
   readonly after: readonly number[];
   /** On the server's device. */
+  readonly seconds: number;
+}
+
+/** A patch, by its top-left corner in level-0 px. */
+export interface PatchEntry {
+  readonly x: number;
+  readonly y: number;
+}
+
+export interface SimilarEntry extends PatchEntry {
+  /** How many to find. */
+  readonly count: number;
+  /** Leaves out the patch's own slide. */
+  readonly otherSlides: boolean;
+}
+
+export interface SimilarPatch extends PatchEntry {
+  readonly slide: string;
+  /** Side in level-0 px of its slide. */
+  readonly side: number;
+  /** Cosine of the angle between the two feature vectors; 1 for the same direction. */
+  readonly similarity: number;
+}
+
+export interface SimilarView {
+  /** The most similar first. */
+  readonly patches: readonly SimilarPatch[];
+  readonly searched: { readonly slides: number; readonly patches: number };
+  /** Patches that touch or overlap the one that was asked about, which are left out. */
+  readonly neighbours: number;
+  /** Why slides were not searched, a sentence each. */
+  readonly refused: readonly string[];
   readonly seconds: number;
 }
 

@@ -91,7 +91,12 @@ function chosen(run: RunRecord, wanted: readonly string[]): SlideRecord[] {
   if (missing !== undefined) {
     throw new UserError('no-slide', `The run has no slide ${missing}.`, 'See the names in summary.csv.');
   }
-  const records = wanted.length > 0 ? wanted.map((id) => run.slides.get(id)!) : [...run.slides.values()];
+  const running = wanted.find((id) => run.slides.get(id)!.live);
+  if (running !== undefined) {
+    throw new UserError('no-slide', `${running} is still being worked on.`, 'Export it when the run has finished it.');
+  }
+  const all = [...run.slides.values()].filter(({ live }) => live === null);
+  const records = wanted.length > 0 ? wanted.map((id) => run.slides.get(id)!) : all;
   const odd = records.find(({ id }) => !PLAIN_ID.test(id));
   if (odd === undefined) return records;
   const problem = `The name of the slide "${odd.id}" cannot be a file's.`;

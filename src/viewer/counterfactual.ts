@@ -1,62 +1,20 @@
 /** What the model would say if a region were not there, or were all there is: the aggregator again, on the patches that remain. */
-import { resolve } from 'node:path';
 import type { Position } from 'geojson';
 import { UserError } from '../errors.ts';
-import { readBag, type StoredBag } from '../features/store.ts';
-import type { DeviceChoice } from '../kernels/open-device.ts';
 import type { ReadableBag } from '../mil/predict.ts';
-import type { PredictionResult, SlideResult } from '../mil/result.ts';
-import { openPredictor, type Predictor } from '../run/predictor.ts';
 import type { CounterfactualEntry, CounterfactualView } from './api.ts';
+import type { PlacedBag, PredictedSlide, RunModel } from './run-model.ts';
 
-export interface AggregatorOptions {
-  /** Model folder; null takes the one that the run names. */
-  readonly model: string | null;
-  readonly device: DeviceChoice;
-}
-
-interface Held {
-  readonly key: string;
-  readonly bag: StoredBag;
-}
-
-export class Counterfactuals {
-  private readonly options: AggregatorOptions;
-  private predictor: { path: string; opened: Promise<Predictor> } | null = null;
-  /** The bag that was asked for last: lassos come in series. */
-  private held: Promise<Held> | null = null;
-  private heldKey = '';
-  /** The device does one thing after another. */
-  private last: Promise<unknown> = Promise.resolve();
-
-  constructor(options: AggregatorOptions) {
-    this.options = options;
-  }
-
-  /**
-   * @param bagKey changes with the bag's content.
-   * @throws UserError `no-model`, `model-mismatch`, `empty-bag` (nothing remains), and as `readBag`.
-   */
-  async predict(
-    slide: SlideResult,
-    before: PredictionResult,
-    bagPath: string,
-    bagKey: string,
-    modelOfRun: string | null,
-    entry: CounterfactualEntry,
-    signal: AbortSignal,
-  ): Promise<CounterfactualView> {
-    const rings = ringsOf(entry);
-    const predictor = await this.open(modelOfRun);
-    if (predictor.model.hash !== before.model.hash) {
-      throw new UserError(
-        'model-mismatch',
-        `The model ${predictor.model.name} is not the one that predicted ${slide.id} (${predictor.model.hash}, it was ${before.model.hash}).`,
-        'Start the viewer with --model and the folder of that very model.',
-      );
-    }
-    const { bag } = await this.bag(bagPath, `${bagPath} ${bagKey}`);
-    if (!bag.coords) throw new UserError('no-coords', `The bag of ${slide.id} has no places.`, 'Extract it again.');
+/** @throws UserError `bad-request` (no region, or nothing remains), and as `RunModel.ask`. */
+export async function counterfactual(
+  model: RunModel,
+  subject: PredictedSlide,
+  entry: CounterfactualEntry,
+  signal: AbortSignal,
+): Promise<CounterfactualView> {
+  const rings = ringsOf(entry);
+  const { slide, prediction } = subject;
+  return await model.ask(subject, signal, async (predictor, bag) => {
     const kept = remaining(bag.coords, slide.patch.level0Px, rings, entry.mode);
     if (kept.length === 0) {
       throw new UserError(
@@ -66,54 +24,16 @@ export class Counterfactuals {
       );
     }
     const start = performance.now();
-    const run = this.last.then(() => {
-      signal.throwIfAborted();
-      return predictor.predict(slide, subset(bag, kept), before.label, signal);
-    });
-    this.last = run.catch(() => {});
-    const { result } = await run;
+    const { result } = await predictor.predict(slide, subset(bag, kept), prediction.label, signal);
     return {
       patches: bag.count,
       kept: kept.length,
       classes: result.classes,
-      before: before.probabilities,
+      before: prediction.probabilities,
       after: result.probabilities,
       seconds: (performance.now() - start) / 1000,
     };
-  }
-
-  async close(): Promise<void> {
-    await this.last;
-    await this.predictor?.opened.then((predictor) => predictor.close()).catch(() => {});
-  }
-
-  private async open(modelOfRun: string | null): Promise<Predictor> {
-    const path = this.options.model ?? modelOfRun;
-    if (path === null) {
-      const hint = 'Start the viewer with --model and the folder of the model.';
-      throw new UserError('no-model', 'The run does not say where its model lies.', hint);
-    }
-    if (this.predictor?.path !== path) {
-      await this.close();
-      const opened = openPredictor(resolve(path), { modelType: null, device: this.options.device, threads: null });
-      this.predictor = { path, opened };
-      opened.catch(() => {
-        this.predictor = null;
-      });
-    }
-    return this.predictor.opened;
-  }
-
-  private bag(path: string, key: string): Promise<Held> {
-    if (this.held && this.heldKey === key) return this.held;
-    const held = readBag(path).then((bag) => ({ key, bag }));
-    this.held = held;
-    this.heldKey = key;
-    held.catch(() => {
-      if (this.held === held) this.held = null;
-    });
-    return held;
-  }
+  });
 }
 
 /** Rows of the patches whose middle lies in a ring (`keep`) or in none (`erase`). */
@@ -143,13 +63,13 @@ function contains(ring: readonly Position[], x: number, y: number): boolean {
   return inside;
 }
 
-function subset(bag: StoredBag, rows: Uint32Array): ReadableBag {
+function subset(bag: PlacedBag, rows: Uint32Array): ReadableBag {
   const { dimension } = bag;
   const features = new Float32Array(rows.length * dimension);
   const coords = new Int32Array(rows.length * 2);
   rows.forEach((row, i) => {
     features.set(bag.features.subarray(row * dimension, (row + 1) * dimension), i * dimension);
-    coords.set(bag.coords!.subarray(row * 2, row * 2 + 2), i * 2);
+    coords.set(bag.coords.subarray(row * 2, row * 2 + 2), i * 2);
   });
   const read = async (first: number, count: number) =>
     features.subarray(first * dimension, (first + count) * dimension);

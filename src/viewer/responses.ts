@@ -1,4 +1,5 @@
 /** How the viewer answers: bytes that a browser may keep, JSON that it may not, problems as sentences. */
+import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import type { Context, Hono } from 'hono';
@@ -69,6 +70,13 @@ export function fresh(c: ViewerContext, body: unknown): Response {
     'content-type': 'application/json',
     'cache-control': 'no-store',
   });
+}
+
+/** JSON under an ETag, for what is asked again and again. */
+export function jsonResponse(c: ViewerContext, body: unknown): Response {
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  const tag = createHash('sha256').update(bytes).digest('hex').slice(0, 16);
+  return bytesResponse(c, bytes, 'application/json', tag, ASK);
 }
 
 export function problemResponse(code: string, message: string, status: number): Response {

@@ -7,8 +7,9 @@ import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { type CsvRow, parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
-import type { PredictionResult, RunResult, SlideResult } from '../mil/result.ts';
+import type { LiveResult, PredictionResult, RunResult, SlideResult } from '../mil/result.ts';
 import type { SlideStatus } from './api.ts';
+import { readLiveSlides } from './live-slides.ts';
 
 export interface SlideRecord {
   /** Name of the slide's folder, or what failures.csv calls a slide that never got one. */
@@ -19,6 +20,10 @@ export interface SlideRecord {
   readonly patient: string | null;
   readonly slide: SlideResult | null;
   readonly prediction: PredictionResult | null;
+  /** While the slide is being worked on; then the prediction is that of the patches so far. */
+  readonly live: LiveResult | null;
+  /** Its score columns; null when there is no folder. */
+  readonly bag: string | null;
   readonly hasThumbnail: boolean;
   readonly warnings: readonly string[];
 }
@@ -37,9 +42,9 @@ export interface RunRecord {
  */
 export async function readRunFolder(runDir: string): Promise<RunRecord> {
   const folder = resolve(runDir);
-  const ids = await slideFolders(folder);
+  const [ids, live] = await Promise.all([slideFolders(folder), readLiveSlides(folder)]);
   const hasRunJson = await exists(join(folder, 'run.json'));
-  if (ids.length === 0 && !hasRunJson) {
+  if (ids.length === 0 && live.size === 0 && !hasRunJson) {
     throw new UserError(
       'not-a-run',
       `${runDir} is not a run: it has neither a run.json nor a slides folder.`,
@@ -55,6 +60,9 @@ export async function readRunFolder(runDir: string): Promise<RunRecord> {
   for (const id of ids) {
     const failed = failures.rows.filter((row) => row.slide === id);
     slides.set(id, await readSlide(id, join(folder, 'slides', id), patients.get(id) ?? null, failed));
+  }
+  for (const [id, result] of live) {
+    slides.set(id, underWay(id, hiddenFolder(folder, id), patients.get(id) ?? null, result));
   }
   for (const row of failures.rows) {
     if (row.slide && !slides.has(row.slide)) slides.set(row.slide, neverStarted(row.slide, failures.rows, patients));
@@ -117,6 +125,8 @@ async function readSlide(
     patient,
     slide: slide.value,
     prediction: foreign ? null : prediction.value,
+    live: null,
+    bag: join(folder, 'bag.arrow'),
     hasThumbnail: await exists(join(folder, 'thumbnail.jpg')),
     warnings: [
       ...failures.map(failureSentence),
@@ -131,6 +141,37 @@ async function readSlide(
   };
 }
 
+/** The run with its slides under way as they are now; null when one of them has ended, so that the rest must be read again. */
+export function withLive(run: RunRecord, folder: string, live: ReadonlyMap<string, LiveResult>): RunRecord | null {
+  const slides = new Map(run.slides);
+  for (const [id, { status }] of slides) if (status === 'running' && !live.has(id)) return null;
+  for (const [id, result] of live) {
+    slides.set(id, underWay(id, hiddenFolder(folder, id), slides.get(id)?.patient ?? null, result));
+  }
+  return { ...run, slides };
+}
+
+function hiddenFolder(run: string, id: string): string {
+  return join(run, 'slides', `.${id}.partial`);
+}
+
+/** A slide that was finished before and is run again is what it is now. */
+function underWay(id: string, folder: string, patient: string | null, live: LiveResult): SlideRecord {
+  const { slide, prediction } = live;
+  return {
+    id,
+    folder,
+    status: 'running',
+    patient,
+    slide,
+    prediction,
+    live,
+    bag: join(folder, 'live', 'scores.arrow'),
+    hasThumbnail: true,
+    warnings: slide.warnings,
+  };
+}
+
 function statusOf(failed: boolean, slide: SlideResult | null, prediction: PredictionResult | null): SlideStatus {
   if (failed) return 'failed';
   if (prediction) return 'done';
@@ -141,14 +182,16 @@ function neverStarted(
   id: string,
   failures: readonly CsvRow[],
   patients: ReadonlyMap<string | undefined, string | null>,
-) {
+): SlideRecord {
   return {
     id,
     folder: null,
-    status: 'failed' as const,
+    status: 'failed',
     patient: patients.get(id) ?? null,
     slide: null,
     prediction: null,
+    live: null,
+    bag: null,
     hasThumbnail: false,
     warnings: failures.filter((row) => row.slide === id).map(failureSentence),
   };

@@ -16,14 +16,15 @@ import type { DeviceChoice } from '../kernels/open-device.ts';
 import { type Access, createToken } from './access.ts';
 import { addAccess } from './access-routes.ts';
 import { readAccounts } from './accounts.ts';
-import { Counterfactuals } from './counterfactual.ts';
 import { isLoopback, ownNames, SECURITY_HEADERS } from './guard.ts';
+import { readLiveSlides } from './live-slides.ts';
 import { readPageFiles } from './page-files.ts';
 import { Pictures } from './pictures.ts';
 import { ASK, bytesResponse, problemResponse, type ViewerEnv } from './responses.ts';
 import { Reviews } from './review.ts';
 import { addReviewRoutes } from './review-routes.ts';
-import { type RunRecord, readRunFolder, withoutFolders } from './run-folder.ts';
+import { type RunRecord, readRunFolder, withLive, withoutFolders } from './run-folder.ts';
+import { RunModel } from './run-model.ts';
 import { addSlideRoutes, type BlindnessOf, slideView } from './slide-routes.ts';
 import { Storage } from './storage.ts';
 import { addTileRoutes } from './tile-routes.ts';
@@ -40,6 +41,8 @@ export interface ViewerOptions {
   /** Where reviews and annotations are kept: `file:PATH` or a libSQL server; `review.db` in the run folder unless given. */
   readonly database?: string;
   readonly databaseToken?: string;
+  /** Another run, whose scores of the same slides can be laid over those of this one. */
+  readonly against?: string;
   /** The model folder for counterfactuals, when it is not where the run says. */
   readonly model?: string;
   readonly device?: DeviceChoice;
@@ -79,7 +82,7 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   const { host = '127.0.0.1', showLabels = false, onProblem } = options;
   const access = await accessOf(options);
   const pictures = new Pictures();
-  const counterfactuals = new Counterfactuals({ model: options.model ?? null, device: options.device ?? 'auto' });
+  const model = new RunModel({ model: options.model ?? null, device: options.device ?? 'auto' });
   const storage = new Storage(options.database ?? `file:${join(resolve(runDir), 'review.db')}`, options.databaseToken);
   const pageFiles = await readPageFiles();
   let run = await readRunFolder(runDir);
@@ -112,14 +115,21 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
     });
     return reading;
   };
-  const reader = { current: () => run, refresh };
+  const folder = resolve(runDir);
+  const look = async () => {
+    const live = await readLiveSlides(folder);
+    run = withLive(run, folder, live) ?? (await refresh());
+    return live;
+  };
+  const against = options.against === undefined ? null : await readRunFolder(options.against);
+  const reader = { folder, against, current: () => run, refresh, look };
   const blindnessOf: BlindnessOf = async (c) => {
     const { name, role } = c.get('user')!;
     const database = role === 'reader' ? await storage.find() : null;
     const hidden = database && (await new Reviews(database).blindness(name));
     return (id) => hidden?.get(id) ?? null;
   };
-  addSlideRoutes(app, pictures, showLabels, reader, blindnessOf, counterfactuals);
+  addSlideRoutes(app, pictures, showLabels, reader, blindnessOf, model);
   addReviewRoutes(
     app,
     storage,
@@ -140,7 +150,7 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
     access,
     fetch: async (request, env) => app.fetch(request, env),
     close: async () => {
-      await Promise.all([pictures.close(), storage.close(), counterfactuals.close()]);
+      await Promise.all([pictures.close(), storage.close(), model.close()]);
     },
   };
 }

@@ -31,6 +31,7 @@ export function slideEntry({
   slide,
   prediction,
   hasThumbnail,
+  live,
   warnings,
 }: SlideRecord): SlideEntry {
   return {
@@ -42,6 +43,7 @@ export function slideEntry({
     label: prediction?.label ?? null,
     nPatches: slide?.nPatches ?? null,
     hasThumbnail,
+    live: live && { done: live.done, patches: live.patches, predictedPatches: live.predictedPatches },
     warnings,
   };
 }
@@ -79,6 +81,6 @@ export function blinded<T extends SlideEntry | SlideView>(view: T, { model, labe
     ...view,
     ...(label && { label: null }),
     ...(model && { prediction: null, probabilities: [] }),
-    ...(model && 'scoreColumns' in view && { scoreColumns: [], scoresProblem: null, model: null }),
+    ...(model && 'scoreColumns' in view && { scoreColumns: [], scoresProblem: null, model: null, against: null }),
   };
 }

@@ -65,6 +65,30 @@ async function write(
 }
 
 describe('a bag file', () => {
+  it('can be read while it is written: on disk or held, what was appended comes back as the file will give it', async () => {
+    const path = join(folder, 'under-way.arrow');
+    for (const dtype of ['f16', 'f32'] as const) {
+      const given = rows(3, 2600, 3);
+      const writer = await createBagWriter(path, meta, { dimension: 3, dtype });
+      const seen: Float32Array[] = [];
+      for (const [start, end] of [
+        [0, 700],
+        [700, 1100],
+        [1100, 2600],
+      ] as const) {
+        await writer.append(given.features.subarray(start * 3, end * 3), given.coords.subarray(start * 2, end * 2));
+        seen.push(await writer.read(0, end), await writer.read(end - 90, 60));
+      }
+      await writer.finish();
+      const { features } = await readBag(path);
+      const expected = [700, 1100, 2600].flatMap((end) => [
+        features.subarray(0, end * 3),
+        features.subarray((end - 90) * 3, (end - 30) * 3),
+      ]);
+      expect(seen).toEqual(expected);
+    }
+  });
+
   it('gives back the f32 rows it was given, in whatever pieces they came', async () => {
     const path = join(folder, 'f32.arrow');
     const bags = fc.record({

@@ -7,7 +7,7 @@ import type { Device } from '../../src/kernels/device.ts';
 import { Tape } from '../../src/kernels/tape.ts';
 import { openWasm } from '../../src/kernels/wasm/open-node.ts';
 import { createRandomModel, modelKinds } from '../../src/mil/create-model.ts';
-import { directionOf, explainBag, kindsOf } from '../../src/mil/explain.ts';
+import { directionOf, explainBag, kindsOf, patchSources } from '../../src/mil/explain.ts';
 import { areaUnder, perturb, perturbAtRandom, STEPS, summariseFaithfulness } from '../../src/mil/faithfulness.ts';
 import { hiddenAttention, scanContributions } from '../../src/mil/hidden-attention.ts';
 import type { MambaMil } from '../../src/mil/mambamil.ts';
@@ -325,6 +325,101 @@ describe('hidden attention of a model', () => {
       expect(shares.every((share) => share > 0)).toBe(true);
       expect(sum(shares)).toBeCloseTo(1, 5);
     }
+  });
+});
+
+describe('what feeds one patch', () => {
+  const L = 14;
+  const short = bagOf(features.slice(0, L * INPUT));
+
+  it.each([
+    [1, 4],
+    [6, 4],
+    [13, 4],
+    [6, 14],
+  ])('is its row of the dense matrices, written out in plain loops: patch %i, K = %i', async (chosen, K) => {
+    const config = mambaConfig({ layers: 1, flip: 'none', activation: 'relu', K });
+    const model = open(config);
+    const found = await patchSources(model, short, chosen);
+    const weights = new Map<string, Float32Array>();
+    for (const [name, tensor] of model.model.parameters) weights.set(name, await device.read(tensor));
+    const W = (name: string) => weights.get(name)!;
+    const times = (rows: number[][], name: string, bias?: string) =>
+      rows.map((x) =>
+        Array.from({ length: W(name).length / x.length }, (_, o) =>
+          x.reduce((total, value, i) => total + value * W(name)[o * x.length + i]!, bias ? W(bias)[o]! : 0),
+        ),
+      );
+    const rows = Array.from({ length: L }, (_, t) => [...features.slice(t * INPUT, (t + 1) * INPUT)]);
+    const h = times(rows, '_fc1.0.weight', '_fc1.0.bias').map((x) => x.map((value) => Math.max(0, value)));
+    const x = h.map((values) => {
+      const mean = values.reduce((a, b) => a + b, 0) / values.length;
+      const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length;
+      const [scale, shift] = [W('layers.0.0.weight'), W('layers.0.0.bias')];
+      return values.map((value, i) => ((value - mean) / Math.sqrt(variance + 1e-5)) * scale[i]! + shift[i]!);
+    });
+    const xz = times(x, 'layers.0.1.in_proj.weight');
+    const [E, N, R] = [config.width * config.expand, config.state, Math.ceil(config.width / 16)];
+    const [kernel, shift] = [W('layers.0.1.conv1d.weight'), W('layers.0.1.conv1d.bias')];
+    const u = xz.map((_, t) =>
+      Array.from({ length: E }, (_, e) => {
+        let value = shift[e]!;
+        for (let k = 0; k < config.conv; k++) {
+          const from = t - (config.conv - 1) + k;
+          if (from >= 0) value += kernel[e * config.conv + k]! * xz[from]![e]!;
+        }
+        return value / (1 + Math.exp(-value));
+      }),
+    );
+    const read = times(u, 'layers.0.1.x_proj.weight');
+    const steps = times(
+      read.map((values) => values.slice(0, R)),
+      'layers.0.1.dt_proj.weight',
+      'layers.0.1.dt_proj.bias',
+    ).map((values) => values.map((value) => Math.log1p(Math.exp(value))));
+    const [B, C] = [read.map((values) => values.slice(R, R + N)), read.map((values) => values.slice(R + N))];
+    const expected = new Float32Array(L);
+    for (let e = 0; e < E; e++) {
+      const step = steps.map((values) => values[e]!);
+      const a = step.map((s) =>
+        Array.from({ length: N }, (_, n) => Math.exp(-s * Math.exp(W('layers.0.1.A_log')[e * N + n]!))),
+      );
+      const M = matrixByDefinition(a, step, B, C, K);
+      for (let j = 0; j < L; j++) expected[j]! += Math.abs(M[chosen]![j]! * u[j]![e]!);
+    }
+    const total = sum(expected);
+    expect(
+      relativeError(
+        found,
+        expected.map((value) => value / total),
+      ),
+    ).toBeLessThan(2e-5);
+    model.parameters.close();
+  });
+
+  it('is, of an ensemble, the mean of its members, and sums to one', async () => {
+    const [one, two] = [open(mambaConfig(), {}, 5), open(mambaConfig(), {}, 6)];
+    const [a, b] = [await patchSources(one, short, 3), await patchSources(two, short, 3)];
+    const both = await patchSources({ ...one, members: [one, two] }, short, 3);
+    expect(
+      relativeError(
+        both,
+        a.map((share, i) => (share + b[i]!) / 2),
+      ),
+    ).toBeLessThan(1e-6);
+    expect(sum(both)).toBeCloseTo(1, 5);
+    expect(relativeError(a, b)).toBeGreaterThan(1e-2);
+    one.parameters.close();
+    two.parameters.close();
+  });
+
+  it('is nothing that a model without a scan could say', async () => {
+    const model = open(configOf('abmil'));
+    await expect(patchSources(model, short, 3)).rejects.toMatchObject({
+      code: 'no-scan',
+      message: expect.stringMatching(/of type abmil and has no scan/),
+    });
+    model.parameters.close();
   });
 });
 

@@ -57,7 +57,7 @@ describe.skipIf(withoutSwiftShader !== null)(
 
     async function run(line: Line, name: string, keepBags: boolean, tiling = TILING) {
       const input = { id: 'slide', source: join(folder, 'slide.tif'), patient: null, label: null, split: null };
-      const control = { stages: new Stages(), signal: new AbortController().signal, onProgress: () => {} };
+      const control = { stages: new Stages(), signal: new AbortController().signal, live: false, onProgress: () => {} };
       const options = { mpp: null, tiling, batchSize: 16, dtype: 'f32' as const, keepBags, configuration: '' };
       const out = join(folder, name);
       const finished = await runSlide({ ...input, site: null, mpp: null }, out, line, options, control);

@@ -154,6 +154,7 @@ describe('explaining as the run goes', () => {
         batchSize: 64,
         dtype: 'f16',
         keepBags: true,
+        live: false,
         retries: 0,
         failFast: false,
         asked: {},

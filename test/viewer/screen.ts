@@ -80,3 +80,31 @@ export async function atRest(page: Page): Promise<void> {
     last = now;
   }
 }
+
+/** Kept in test-artifacts to be looked at. */
+export async function shoot(page: Page, name: string): Promise<Buffer> {
+  await mkdir('test-artifacts/viewer', { recursive: true });
+  return await page.screenshot({ path: join('test-artifacts/viewer', `${name}.png`) });
+}
+
+/** Also made small for the documentation, with LAMINA_PICTURES set. */
+export async function shootForDocs(page: Page, name: string): Promise<void> {
+  const png = await shoot(page, name);
+  if (process.env.LAMINA_PICTURES === undefined) return;
+  await mkdir('docs/images', { recursive: true });
+  await sharp(png)
+    .resize(960)
+    .png({ palette: true, colours: 96 })
+    .toFile(join('docs/images', `${name}.png`));
+}
+
+/** On how many pixels something is drawn in a layer over the slide. */
+export function drawnPixels(page: Page, layer: string): Promise<number> {
+  return page.evaluate((name) => {
+    const canvas = document.querySelector<HTMLCanvasElement>(`canvas[data-layer="${name}"]`)!;
+    const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+    let drawn = 0;
+    for (let i = 3; i < data.length; i += 4) if (data[i]! > 0) drawn++;
+    return drawn;
+  }, layer);
+}

@@ -10,7 +10,7 @@ function entry(id: string, share: number, label: string | null, more: Partial<Sl
     { name: 'normal', probability: 1 - share },
     { name: 'tumour', probability: share },
   ];
-  const plain = { patient: null, status: 'done', nPatches: 1, hasThumbnail: false, warnings: [] } as const;
+  const plain = { patient: null, status: 'done', nPatches: 1, hasThumbnail: false, live: null, warnings: [] } as const;
   return { id, prediction, probabilities, label, ...plain, ...more };
 }
 

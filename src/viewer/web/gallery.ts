@@ -2,19 +2,27 @@
 import type { Picture, Scores } from '../api.ts';
 import { byId, element } from './element.ts';
 import { figure } from './figures.ts';
-import { patchPicture } from './patch-picture.ts';
+import { type Patch, patchButton } from './patch-picture.ts';
 
 const COUNT = 12;
 
 export type Pick = 'highest' | 'lowest' | 'random';
 
+interface Shown {
+  readonly id: string;
+  readonly scores: Scores;
+  readonly side: number;
+  readonly picture: Picture | null;
+}
+
 export class Gallery {
   private readonly list = byId('gallery-list');
   private readonly pick = byId<HTMLSelectElement>('gallery-pick');
-  private readonly onChoose: (x: number, y: number, side: number) => void;
-  private shown: { id: string; scores: Scores; side: number; picture: Picture | null } | null = null;
+  private readonly onChoose: (patch: Patch) => void;
+  private shown: Shown | null = null;
+  private drawn = '';
 
-  constructor(onChoose: (x: number, y: number, side: number) => void) {
+  constructor(onChoose: (patch: Patch) => void) {
     this.onChoose = onChoose;
     this.pick.addEventListener('change', () => this.draw());
   }
@@ -26,24 +34,28 @@ export class Gallery {
   }
 
   private draw(): void {
-    this.list.replaceChildren();
-    if (!this.shown) return;
-    const { id, scores, side, picture } = this.shown;
-    const patches = picked(scores.values, this.pick.value as Pick, COUNT);
-    this.list.append(
-      ...patches.map((patch, i) => {
-        const [x, y] = [scores.coords[2 * patch]!, scores.coords[2 * patch + 1]!];
-        const score = figure(scores.values[patch]!);
-        const button = element('button', 'patch');
-        button.type = 'button';
+    const { shown } = this;
+    const patches = shown ? picked(shown.scores.values, this.pick.value as Pick, COUNT) : [];
+    // A slide under way has new scores every second; pictures that stay are not loaded again.
+    const key = JSON.stringify([shown?.id, patches.map((row) => [placeOf(shown!, row), shown!.scores.values[row]])]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    this.list.replaceChildren(
+      ...patches.map((row, i) => {
+        const { id, scores, picture } = shown!;
+        const patch = placeOf(shown!, row);
+        const score = figure(scores.values[row]!);
+        const button = patchButton(id, patch, picture, score);
         button.ariaLabel = `Patch ${i + 1}, score ${score}: go there`;
-        if (picture && x >= 0 && y >= 0) button.append(patchPicture(id, picture, x, y, side));
-        button.append(element('span', 'share', score));
-        button.addEventListener('click', () => this.onChoose(x, y, side));
+        button.addEventListener('click', () => this.onChoose(patch));
         return element('li', '', button);
       }),
     );
   }
+}
+
+function placeOf({ scores, side }: Shown, row: number): Patch {
+  return { x: scores.coords[2 * row]!, y: scores.coords[2 * row + 1]!, side };
 }
 
 /** Rows of the patches to show, of those that have a score. Random ones are spread evenly over the rows: the same each time. */

@@ -17,6 +17,10 @@ export class HeatmapControls {
   private readonly heatmapShown = byId<HTMLInputElement>('heatmap-shown');
   private readonly outlineShown = byId<HTMLInputElement>('outline-shown');
 
+  /** Of a slide under way. */
+  private isPartial = false;
+  private computed: { readonly caption: string; readonly before: Record<string, string> } | null = null;
+
   /** `onColumn` is called when another score is chosen, `onChange` when anything else is. */
   constructor(heatmap: Heatmap, outline: Outline, onColumn: () => void, onChange: () => void) {
     this.heatmap = heatmap;
@@ -24,7 +28,14 @@ export class HeatmapControls {
     this.heatmapShown.addEventListener('change', () => heatmap.setVisible(this.heatmapShown.checked));
     this.outlineShown.addEventListener('change', () => outline.setVisible(this.outlineShown.checked));
     this.opacity.addEventListener('input', () => this.applyOpacity());
-    this.column.addEventListener('change', onColumn);
+    this.column.addEventListener('change', () => {
+      if (!this.showsComputed) {
+        const chosen = this.column.value;
+        this.withdrawComputed();
+        this.column.value = chosen;
+      }
+      onColumn();
+    });
     const restyle = () => {
       this.restyle();
       onChange();
@@ -44,7 +55,9 @@ export class HeatmapControls {
   }
 
   /** Fits the controls to what a slide has; the score that was chosen stays if the slide has it. */
-  offer({ scoreColumns, scoresProblem, hasTissue }: SlideView): void {
+  offer({ scoreColumns, scoresProblem, hasTissue, live }: SlideView): void {
+    this.isPartial = live !== null;
+    this.withdrawComputed();
     const before = this.column.value;
     this.column.replaceChildren(...scoreColumns.map((column) => new Option(nameOf(column), column)));
     if (scoreColumns.includes(before)) this.column.value = before;
@@ -59,9 +72,33 @@ export class HeatmapControls {
     return this.column.value || null;
   }
 
+  /** Whether what was computed just now is chosen, which no column of the bag has. */
+  get showsComputed(): boolean {
+    return this.column.value === COMPUTED;
+  }
+
+  /** Offers scores that no column has, and chooses them; `signed` ones in colours around zero. */
+  offerComputed(name: string, caption: string, signed: boolean): void {
+    this.withdrawComputed();
+    this.computed = { caption, before: this.settings };
+    this.column.append(new Option(name, COMPUTED));
+    this.column.value = COMPUTED;
+    if (signed) this.settings = { map: 'diverging', scale: 'raw' };
+  }
+
+  /** The column and the colours of before come back. */
+  withdrawComputed(): void {
+    if (!this.computed) return;
+    const { before } = this.computed;
+    this.computed = null;
+    this.column.querySelector(`[value="${COMPUTED}"]`)?.remove();
+    this.settings = before;
+  }
+
   /** As part of an address. */
   get settings(): Record<string, string> {
-    return { score: this.column.value, map: this.map.value, scale: scoreScale(), opacity: this.opacity.value };
+    const score = this.showsComputed ? '' : this.column.value;
+    return { score, map: this.map.value, scale: scoreScale(), opacity: this.opacity.value };
   }
 
   /** Takes what an address says; what it does not say stays. */
@@ -84,7 +121,12 @@ export class HeatmapControls {
     byId('legend-high').textContent = raw ? figure(range.high) : 'highest';
     const [from, to] = [Number(this.from.value), Number(this.to.value)];
     byId('legend-caption').textContent = [
-      raw ? 'Colour follows the score itself.' : 'Colour follows the rank among the patches of this slide.',
+      this.showsComputed ? this.computed!.caption : '',
+      this.showsComputed && raw
+        ? ''
+        : raw
+          ? 'Colour follows the score itself.'
+          : `Colour follows the rank among the patches of this slide${this.isPartial ? ' read so far' : ''}.`,
       from > 0 || to < 100 ? `Only ${from} to ${to} % of the scale are shown.` : '',
       this.smooth.checked ? 'Smoothed: colours between the middles of patches are interpolated, not measured.' : '',
     ]
@@ -96,7 +138,7 @@ export class HeatmapControls {
   scoreAt(place: Place | null): string {
     const score = this.heatmap.point(this.heatmapShown.checked ? place : null);
     if (!score || !this.chosenColumn) return '';
-    return `${nameOf(this.chosenColumn)} ${figure(score.value)}, above ${percent(score.percentile)} of patches`;
+    return `${this.column.selectedOptions[0]!.text} ${figure(score.value)}, above ${percent(score.percentile)} of patches`;
   }
 
   toggleHeatmap(): void {
@@ -140,6 +182,8 @@ export class HeatmapControls {
   }
 }
 
+/** No column of a bag has such a name. */
+const COMPUTED = '(computed)';
 const SCALE_CHOICES = 'input[name="score-scale"]';
 
 function scoreScale(): ScoreScale {

@@ -2,6 +2,7 @@
 import type OpenSeadragon from 'openseadragon';
 import type { Scores } from '../api.ts';
 import { type ColourMap, pixelsOf } from './colour-maps.ts';
+import type { Patch } from './patch-picture.ts';
 import {
   cellMeans,
   type PatchGrid,
@@ -54,21 +55,33 @@ export class Heatmap {
   private picture: ImageData | null = null;
   private shown: Shown | null = null;
   private hovered = -1;
+  private visible = true;
+  private veiled = false;
   private style: HeatmapStyle = { scale: 'percentile', map: 'viridis', from: 0, to: 1, smooth: false };
 
-  constructor(viewer: OpenSeadragon.Viewer) {
+  /** @param follower is given the same style; it lies above. */
+  constructor(
+    viewer: OpenSeadragon.Viewer,
+    layer = 'heatmap',
+    private readonly follower: Heatmap | null = null,
+  ) {
     this.canvas = new SlideCanvas(
       viewer,
-      'heatmap',
+      layer,
       (context) => this.draw(context),
       () => this.shown !== null,
     );
     this.hover = new SlideCanvas(
       viewer,
-      'hover',
+      `${layer}-hover`,
       (context, scale) => this.drawHover(context, scale),
       () => this.hovered >= 0,
     );
+  }
+
+  /** Shows only a part of the view: shares of its width, 0..1. */
+  clip(from: number, to: number): void {
+    this.canvas.element.style.clipPath = from === 0 && to === 1 ? '' : `inset(0 ${100 * (1 - to)}% 0 ${100 * from}%)`;
   }
 
   /** Shows scores of patches of side `side` (level-0 px); null shows nothing. */
@@ -92,16 +105,30 @@ export class Heatmap {
   restyle(style: HeatmapStyle): void {
     this.style = style;
     this.colour();
+    this.follower?.restyle(style);
   }
 
   /** 0..1. */
   setOpacity(opacity: number): void {
     this.canvas.element.style.opacity = String(opacity);
+    this.follower?.setOpacity(opacity);
   }
 
   setVisible(visible: boolean): void {
-    this.canvas.element.hidden = !visible;
-    this.hover.element.hidden = !visible;
+    this.visible = visible;
+    this.hide();
+    this.follower?.setVisible(visible);
+  }
+
+  /** Out of sight for a while, whether or not it is wanted. */
+  veil(veiled: boolean): void {
+    this.veiled = veiled;
+    this.hide();
+  }
+
+  private hide(): void {
+    this.canvas.element.hidden = !this.visible || this.veiled;
+    this.hover.element.hidden = !this.visible;
   }
 
   /** The scores that the ends of the colours stand for in the raw scale; null when nothing is shown. */
@@ -118,6 +145,14 @@ export class Heatmap {
     }
     if (!this.shown || patch < 0) return null;
     return { value: this.shown.scores.values[patch]!, percentile: this.shown.percentiles[patch]! };
+  }
+
+  /** The patch under a level-0 point. */
+  patchAt(place: Place): Patch | null {
+    if (!this.shown) return null;
+    const { scores, side } = this.shown;
+    const row = patchAt(scores.coords, side, place.x, place.y);
+    return row < 0 ? null : { x: scores.coords[2 * row]!, y: scores.coords[2 * row + 1]!, side };
   }
 
   private colour(): void {

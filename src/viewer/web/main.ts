@@ -1,25 +1,31 @@
 /** The page: a list of slides, the chosen one in deep zoom with its heatmap, and what is known about it. */
 import './early.ts';
-import type { SessionView, SlideEntry, SlideView } from '../api.ts';
+import type { Scores, SessionView, SlideEntry, SlideView } from '../api.ts';
 import { AnnotationLayer, measureOf } from './annotations.ts';
 import { showAssociated } from './associated.ts';
 import { isBundle } from './bundle.ts';
+import { ChosenPatch } from './chosen-patch.ts';
+import { Comparison } from './comparison.ts';
 import { Drawing, type Point, type Tool } from './drawing.ts';
 import { byId } from './element.ts';
 import { count, figure, percent } from './figures.ts';
 import { Gallery } from './gallery.ts';
 import { Heatmap } from './heatmap.ts';
-import { HeatmapControls } from './heatmap-controls.ts';
+import { HeatmapControls, nameOf } from './heatmap-controls.ts';
 import { Holes } from './holes.ts';
 import { onKeys } from './keys.ts';
 import { LinkedViews } from './linked-views.ts';
+import { LiveRun } from './live.ts';
 import { Outline } from './outline.ts';
 import { showBanners, showPanel, slideBanners } from './panel.ts';
+import type { Patch } from './patch-picture.ts';
+import { PatchSources } from './patch-sources.ts';
 import { readPermalink, toPermalink } from './permalink.ts';
 import { ReviewDesk } from './review.ts';
 import { drawScaleBar } from './scale-bar.ts';
 import { getRun, getScores, getSlide, getSlides, getTissue } from './server.ts';
 import { openSession } from './session.ts';
+import { SimilarPatches } from './similar.ts';
 import { SlideList } from './slide-list.ts';
 import { Stage, type StageView } from './stage.ts';
 import { WhatIf } from './what-if.ts';
@@ -28,13 +34,31 @@ const stage = new Stage(byId('osd'), showPosition, () => {
   lostTiles++;
   banners();
 });
-const heatmap = new Heatmap(stage.viewer);
+const second = new Heatmap(stage.viewer, 'second');
+const heatmap = new Heatmap(stage.viewer, 'heatmap', second);
 const holes = new Holes(stage.viewer);
 const outline = new Outline(stage.viewer);
 const annotations = new AnnotationLayer(stage.viewer, () => desk.reader, complain);
 const whatIf = new WhatIf(stage.viewer, complain);
 const drawing = new Drawing(stage.viewer, byId('view'), drawn, showDrawing);
-const gallery = new Gallery((x, y, side) => stage.flyTo(x, y, side));
+const chosen = new ChosenPatch(stage.viewer, () => {
+  sources.cancel();
+  if (computed?.of === 'patch') showComputed(null);
+});
+new SimilarPatches(chosen, (slide, patch) => void visit(slide, patch), complain);
+const sources = new PatchSources(chosen, (found) => showComputed({ ...found, of: 'patch' }), complain);
+const gallery = new Gallery((patch) => {
+  stage.flyTo(patch);
+  chosen.choose(patch);
+});
+const comparison = new Comparison({
+  stage,
+  heatmap,
+  second,
+  shownScores: () => own,
+  showComputed: (found) => showComputed(found && { ...found, of: 'comparison' }),
+  complain,
+});
 const controls = new HeatmapControls(
   heatmap,
   outline,
@@ -62,12 +86,32 @@ const desk = new ReviewDesk({
     if (!active && shown) void choose(shown.id);
   },
 });
+const liveRun = new LiveRun({
+  onList: async () => {
+    const running = shown?.live !== null;
+    await showRun();
+    const now = entries.find(({ id }) => id === shown?.id);
+    if (running && now && now.status !== 'running' && !desk.active) await choose(now.id, stage.view);
+    else if (!shown) await chooseFirst();
+  },
+  onProgress: (id, progress, hasScores) => {
+    slides?.progress(id, progress);
+    if (shown?.id !== id || desk.active) return;
+    // What fails because the slide has just been finished is loaded anew with the list.
+    if (hasScores) void grow(id).catch(() => {});
+    else showLive({ ...shown, live: progress });
+  },
+  onContact: (answers) => banners(...(answers ? [] : ['The viewer does not answer. What is shown may be old.'])),
+});
 
 let session: SessionView = { mode: 'open', user: null };
 let entries: readonly SlideEntry[] = [];
 let slides: SlideList | null = null;
 let runWarnings: readonly string[] = [];
 let shown: SlideView | null = null;
+/** Scores of the chosen column, and scores that no column has: a difference, or what feeds a patch. */
+let own: { readonly scores: Scores; readonly name: string } | null = null;
+let computed: { readonly scores: Scores; readonly of: 'patch' | 'comparison' } | null = null;
 /** Ends what is being loaded for the slide before. */
 let loading = new AbortController();
 /** Until the picture is as sharp as the screen. */
@@ -77,16 +121,27 @@ let lostTiles = 0;
 
 async function start(): Promise<void> {
   session = await openSession();
+  slides = new SlideList(choose, remember);
+  await showRun();
+  slides.settings = readPermalink(location.hash).settings;
+  if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
+  if (!isBundle) liveRun.look();
+  if (entries.length > 0) await chooseFirst();
+  else complain('This run has no slides yet. They appear here as they are worked on.');
+}
+
+async function showRun(): Promise<void> {
   const [run, found] = await Promise.all([getRun(), getSlides()]);
   entries = found;
   runWarnings = run.warnings;
   byId('run-name').textContent = run.finishedAt ? run.name : `${run.name} (not finished)`;
   document.title = `${run.name} · Lamina`;
-  if (entries.length === 0) throw new Error('This run has no slides yet. Reload the page when the first one is done.');
-  slides = new SlideList(entries, choose, remember);
-  const { slide, view, settings } = readPermalink(location.hash);
-  slides.settings = settings;
-  if (new URLSearchParams(location.hash.slice(1)).has('linked')) linked.toggle(true);
+  slides?.update(entries);
+}
+
+/** The slide of the address, or one with something to see. */
+async function chooseFirst(): Promise<void> {
+  const { slide, view } = readPermalink(location.hash);
   const asked = entries.find(({ id }) => id === slide);
   await choose((asked ?? entries.find(({ status }) => status === 'done') ?? entries[0]!).id, asked ? view : null);
 }
@@ -103,6 +158,23 @@ async function choose(id: string, view: StageView | null = null): Promise<void> 
   }
 }
 
+/** More of a slide under way: its prediction and scores, where the view is. */
+async function grow(id: string): Promise<void> {
+  const { signal } = loading;
+  const slide = await getSlide(id, signal);
+  if (shown?.id !== id || slide.live === null) return;
+  const hasMore = slide.scoreColumns.length !== shown.scoreColumns.length;
+  showLive(slide);
+  if (hasMore) controls.offer(slide);
+  await showScores(signal);
+}
+
+function showLive(slide: SlideView): void {
+  shown = slide;
+  showPanel(slide);
+  banners();
+}
+
 /** Shows a slide, then its scores, outline and annotations as they come. */
 async function present(slide: SlideView, view: StageView | null, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
@@ -115,14 +187,17 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
   controls.offer(slide);
   controls.settings = readPermalink(location.hash).settings;
   heatmap.show(null);
+  own = computed = null;
   gallery.show(slide.id, null, 0, null);
   holes.show(slide.facts?.holes ?? []);
   outline.show(null);
   whatIf.show(slide);
+  chosen.show(slide);
   byId('scale-bar').hidden = true;
   byId('view').classList.toggle('empty', slide.picture === null);
   byId('no-picture').textContent = slide.pictureProblem === null ? '' : `There is no picture. ${slide.pictureProblem}`;
   settled = stage.show(slide.id, slide.picture, view);
+  comparison.show(slide, entries);
   offerMagnifications(slide);
   showPosition();
   void annotations.show(null, null, signal);
@@ -132,12 +207,49 @@ async function present(slide: SlideView, view: StageView | null, signal: AbortSi
 async function showScores(signal: AbortSignal): Promise<void> {
   if (!shown?.facts || !controls.chosenColumn) return;
   const side = shown.facts.patchLevel0Px;
-  const scores = await getScores(shown.id, controls.chosenColumn, signal);
+  const column = controls.chosenColumn;
+  if (computed && !controls.showsComputed) computed = null;
+  const scores = computed?.scores ?? (await getScores(shown.id, column, signal));
   heatmap.show(scores, side);
   controls.showLegend();
   remember();
+  if (!computed) {
+    own = { scores, name: nameOf(column) };
+    comparison.changed();
+  }
   await settled;
   if (!signal.aborted) gallery.show(shown.id, scores, side, shown.picture);
+}
+
+/** Shows scores that no column has; null the chosen column again. */
+function showComputed(
+  found: { scores: Scores; name: string; caption: string; of: 'patch' | 'comparison' } | null,
+): void {
+  computed = found;
+  if (found) controls.offerComputed(found.name, found.caption, found.of === 'comparison');
+  else controls.withdrawComputed();
+  const { signal } = loading;
+  showScores(signal).catch((error) => signal.aborted || complain(error));
+}
+
+/** The patch under the pointer; for one without a pointer that in the middle of the view. */
+function choosePatch(): void {
+  const place = stage.place ?? stage.middle;
+  const patch = place && heatmap.patchAt(place);
+  if (!patch) {
+    complain(new Error('No patch lies there. Point at one, or bring one into the middle of the view.'));
+    return;
+  }
+  banners();
+  chosen.choose(patch);
+  chosen.focus();
+}
+
+/** Goes to a patch of any slide of the run. */
+async function visit(slide: string, patch: Patch): Promise<void> {
+  if (slide === shown?.id) stage.flyTo(patch);
+  else await choose(slide, stage.viewOf(patch));
+  if (slide === shown?.id) chosen.choose(patch);
 }
 
 /** What can wait until the picture is there. */
@@ -284,6 +396,10 @@ byId('what-if-chosen').addEventListener('click', () => whatIf.region(annotations
 for (const button of document.querySelectorAll<HTMLButtonElement>('[data-close]')) {
   button.addEventListener('click', () => button.closest('dialog')?.close());
 }
+byId('osd').addEventListener('contextmenu', (event) => {
+  event.preventDefault();
+  choosePatch();
+});
 stage.viewer.addHandler('animation-finish', remember);
 window.addEventListener('hashchange', () => {
   const { slide, view, settings } = readPermalink(location.hash);
@@ -333,7 +449,13 @@ onKeys({
   o: () => chooseTool('point'),
   m: () => chooseTool('ruler'),
   l: () => chooseTool('lasso'),
-  Escape: () => (drawing.current ? drawing.cancel() : annotations.choose(null)),
+  e: choosePatch,
+  z: () => comparison.swap(),
+  Escape: () => {
+    if (drawing.current) return drawing.cancel();
+    annotations.choose(null);
+    chosen.choose(null);
+  },
   Enter: () => (drawing.current ? drawing.finish() : desk.active && desk.send()),
   Backspace: () => drawing.back() || annotations.remove(),
   Delete: () => annotations.remove(),

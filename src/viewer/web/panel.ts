@@ -1,5 +1,5 @@
 /** What is said about the chosen slide: banners over the picture, prediction, facts and notes beside it. */
-import type { SlideFacts, SlideView } from '../api.ts';
+import type { LiveProgress, SlideFacts, SlideView } from '../api.ts';
 import { byId, element } from './element.ts';
 import { count, figure, length } from './figures.ts';
 import { probabilityBars } from './probabilities.ts';
@@ -8,7 +8,7 @@ export function showPanel(slide: SlideView): void {
   byId('slide-title').textContent = slide.id;
   byId('slide-subtitle').textContent = [
     slide.patient && `Patient ${slide.patient}`,
-    slide.prediction !== null && `Predicted ${slide.prediction}`,
+    slide.prediction !== null && `${slide.live ? 'So far' : 'Predicted'} ${slide.prediction}`,
     slide.label !== null && `Label ${slide.label}`,
   ]
     .filter(Boolean)
@@ -29,6 +29,7 @@ export function showBanners(sentences: readonly string[]): void {
 /** What must be known before the picture is believed. */
 export function slideBanners(slide: SlideView): string[] {
   return [
+    slide.live ? liveSentence(slide.live) : '',
     slide.model && !slide.model.trained && (slide.prediction !== null || slide.scoreColumns.length > 0)
       ? 'Untrained model: the attention of an untrained model has no meaning, and neither has its prediction.'
       : '',
@@ -42,6 +43,13 @@ export function slideBanners(slide: SlideView): string[] {
     slide.status === 'no-tissue' ? 'No tissue was found on this slide, so there is nothing to predict from.' : '',
     slide.status === 'failed' ? (slide.warnings[0] ?? 'This slide failed.') : '',
   ].filter(Boolean);
+}
+
+/** What is shown of a slide under way is of a part of it. */
+function liveSentence({ done, patches, predictedPatches }: LiveProgress): string {
+  const read = `This slide is still being read: ${count(done)} of ${count(patches)} patches so far.`;
+  if (predictedPatches === 0) return `${read} There is no prediction yet.`;
+  return `${read} Prediction and heatmap are of the first ${count(predictedPatches)} patches alone and will change.`;
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -61,9 +69,15 @@ function droppedSentence({ facts, nPatches }: SlideView): string {
 }
 
 function prediction(slide: SlideView): Node[] {
-  const title = element('h3', '', 'Prediction');
-  if (slide.prediction === null) return [title, element('p', 'quiet', 'None.')];
-  const parts: Node[] = [title, probabilityBars(slide, 'full')];
+  const { live } = slide;
+  const title = element('h3', '', live ? 'Prediction so far' : 'Prediction');
+  const bar = live ? [progressBar(live)] : [];
+  if (slide.prediction === null) return [title, ...bar, element('p', 'quiet', live ? 'None yet.' : 'None.')];
+  const parts: Node[] = [title, ...bar, probabilityBars(slide, 'full')];
+  if (live) {
+    const part = `${count(live.predictedPatches)} of ${count(live.patches)} patches`;
+    parts.push(element('p', 'quiet', `Of the first ${part}, not of the slide.`));
+  }
   if (slide.label !== null) {
     const right = slide.label === slide.prediction;
     parts.push(element('p', 'quiet', `Label: ${slide.label} (${right ? 'as predicted' : 'not as predicted'})`));
@@ -73,6 +87,14 @@ function prediction(slide: SlideView): Node[] {
     parts.push(element('p', 'quiet', `Model ${slide.model.name} (${slide.model.type}${trained})`));
   }
   return parts;
+}
+
+function progressBar({ done, patches }: LiveProgress): HTMLElement {
+  const bar = element('progress', '');
+  bar.max = Math.max(1, patches);
+  bar.value = done;
+  bar.ariaLabel = 'Patches read';
+  return bar;
 }
 
 const SCALE_SOURCE: Readonly<Record<string, string>> = {

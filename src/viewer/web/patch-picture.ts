@@ -3,11 +3,19 @@ import { type Picture, slideUrl, tileUrl } from '../api.ts';
 import { isBundle } from './bundle.ts';
 import { element } from './element.ts';
 
+/** A square of a slide, by its top-left corner in level-0 px. */
+export interface Patch {
+  readonly x: number;
+  readonly y: number;
+  readonly side: number;
+}
+
 const PICTURE_PX = 96;
 
-/** Square `side` with its top-left corner at (x, y), level-0 px. */
-export function patchPicture(id: string, picture: Picture, x: number, y: number, side: number): HTMLElement {
-  if (isBundle) return fromTiles(id, picture, x, y, side);
+/** @param picture of the slide, which a server knows by itself */
+export function patchPicture(id: string, patch: Patch, picture: Picture | null): HTMLElement {
+  if (isBundle && picture) return fromTiles(id, picture, patch);
+  const { x, y, side } = patch;
   const made = element('img', '');
   const region = `${x},${y},${Math.round(side)},${Math.round(side)}`;
   const size = Math.min(PICTURE_PX, Math.round(side));
@@ -17,8 +25,24 @@ export function patchPicture(id: string, picture: Picture, x: number, y: number,
   return made;
 }
 
+/** A patch as a button with words below it; without a picture where it lies over the edge of the slide, or the slide has none. */
+export function patchButton(
+  id: string,
+  patch: Patch,
+  picture: Picture | 'of the server' | null,
+  ...words: readonly string[]
+) {
+  const button = element('button', 'patch');
+  button.type = 'button';
+  if (picture && patch.x >= 0 && patch.y >= 0) {
+    button.append(patchPicture(id, patch, picture === 'of the server' ? null : picture));
+  }
+  button.append(...words.map((word) => element('span', 'share', word)));
+  return button;
+}
+
 /** From the coarsest level that has all the pixels that are shown. */
-function fromTiles(id: string, picture: Picture, x: number, y: number, side: number): HTMLCanvasElement {
+function fromTiles(id: string, picture: Picture, { x, y, side }: Patch): HTMLCanvasElement {
   const canvas = element('canvas', '');
   canvas.width = PICTURE_PX;
   canvas.height = PICTURE_PX;

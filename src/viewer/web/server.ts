@@ -5,6 +5,8 @@ import {
   type CounterfactualEntry,
   type CounterfactualView,
   decodeScores,
+  type LiveView,
+  type PatchEntry,
   type Problem,
   type QueueView,
   type ReviewSetup,
@@ -13,6 +15,8 @@ import {
   type RunView,
   type Scores,
   type SessionView,
+  type SimilarEntry,
+  type SimilarView,
   type SlideEntry,
   type SlideView,
   slideUrl,
@@ -42,13 +46,16 @@ export const signIn = (given: { name?: string; password?: string; token?: string
 export const signOut = () => change<SessionView>('DELETE', 'api/session');
 
 export const getRun = () => getJson<RunView>(RUN_URL);
+/** The browser sends the ETag of what it has, so that most answers are empty. */
+export const getLive = () => getJson<LiveView>('api/live');
 export const getSlides = () => getJson<SlideEntry[]>(SLIDES_URL);
 export const getSlide = (id: string, signal: AbortSignal) => getJson<SlideView>(viewUrl(id), signal);
 export const getTissue = (id: string, signal: AbortSignal) =>
   getJson<FeatureCollection>(slideUrl(id, 'tissue.geojson'), signal);
 
-export async function getScores(id: string, column: string, signal: AbortSignal): Promise<Scores> {
-  const response = await get(scoresUrl(id, column), { signal });
+/** @param ofOther of the run that this one is compared with. */
+export async function getScores(id: string, column: string, signal: AbortSignal, ofOther = false): Promise<Scores> {
+  const response = await get(`${scoresUrl(id, column)}${ofOther ? '&run=against' : ''}`, { signal });
   return decodeScores(await response.arrayBuffer());
 }
 
@@ -71,6 +78,15 @@ export async function removeAnnotation(id: string, annotation: string, author: s
 export const askCounterfactual = (id: string, entry: CounterfactualEntry, signal: AbortSignal) =>
   change<CounterfactualView>('POST', slideUrl(id, 'counterfactual'), entry, signal);
 
+export const askSimilar = (id: string, entry: SimilarEntry, signal: AbortSignal) =>
+  change<SimilarView>('POST', slideUrl(id, 'similar'), entry, signal);
+
+/** Which patches feed one of them: a share of each. */
+export async function askSources(id: string, entry: PatchEntry, signal: AbortSignal): Promise<Scores> {
+  const response = await send('POST', slideUrl(id, 'sources'), entry, signal);
+  return decodeScores(await response.arrayBuffer());
+}
+
 export const getReviews = () => getJson<ReviewView[]>('api/reviews');
 /** Ids of the slides with a verdict: one's own, or anybody's for who may see them. */
 export const getDecided = () => getJson<string[]>('api/reviews/decided');
@@ -91,10 +107,13 @@ async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
 
 /** The header says that the page itself asks: another site cannot set it. */
 async function change<T>(method: 'POST' | 'DELETE', url: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  return (await (await send(method, url, body, signal)).json()) as T;
+}
+
+function send(method: 'POST' | 'DELETE', url: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   const headers = { 'content-type': 'application/json', 'x-lamina': '1' };
   const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-  const response = await get(url, { method, headers, ...sent, ...(signal && { signal }) });
-  return (await response.json()) as T;
+  return get(url, { method, headers, ...sent, ...(signal && { signal }) });
 }
 
 async function get(url: string, init: RequestInit): Promise<Response> {

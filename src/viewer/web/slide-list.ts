@@ -1,5 +1,5 @@
 /** The list of slides on the left. */
-import { type SlideEntry, slideUrl } from '../api.ts';
+import { type LiveProgress, type SlideEntry, slideUrl } from '../api.ts';
 import { byId, element } from './element.ts';
 import { FilterControls } from './filter-controls.ts';
 import { probabilityBars } from './probabilities.ts';
@@ -10,29 +10,51 @@ const STATUS: Readonly<Record<SlideEntry['status'], string>> = {
   'no-tissue': 'No tissue found',
   failed: 'Failed',
   unfinished: 'Not finished',
+  running: 'Being read',
 };
 
 export class SlideList {
   private readonly list = byId('slide-list');
   private readonly filter: FilterControls;
   private readonly buttons = new Map<string, HTMLButtonElement>();
-  private readonly entries: readonly SlideEntry[];
+  private readonly onChoose: (id: string) => void;
+  private entries: readonly SlideEntry[] = [];
 
   /** `onFilter` is called when other slides are shown. */
-  constructor(entries: readonly SlideEntry[], onChoose: (id: string) => void, onFilter: () => void) {
-    this.entries = entries;
-    for (const entry of entries) {
-      const button = slideButton(entry);
-      button.addEventListener('click', () => onChoose(entry.id));
-      this.buttons.set(entry.id, button);
-      this.list.append(element('li', '', button));
-    }
+  constructor(onChoose: (id: string) => void, onFilter: () => void) {
+    this.onChoose = onChoose;
     this.filter = new FilterControls(STATUS, () => {
       this.applyFilter();
       onFilter();
     });
+  }
+
+  /** Takes another list; a slide that is as it was keeps its button, and with it the focus. */
+  update(entries: readonly SlideEntry[]): void {
+    const before = new Map(this.entries.map((entry) => [entry.id, JSON.stringify(entry)]));
+    const marked = [...this.buttons].find(([, button]) => button.ariaCurrent === 'true')?.[0];
+    const focused = [...this.buttons].find(([, button]) => button === document.activeElement)?.[0];
+    this.entries = entries;
+    const items = entries.map((entry) => {
+      const kept = before.get(entry.id) === JSON.stringify(entry) ? this.buttons.get(entry.id) : undefined;
+      if (kept) return kept.parentElement!;
+      const button = slideButton(entry);
+      button.addEventListener('click', () => this.onChoose(entry.id));
+      this.buttons.set(entry.id, button);
+      return element('li', '', button);
+    });
+    for (const id of this.buttons.keys()) if (!entries.some((entry) => entry.id === id)) this.buttons.delete(id);
+    this.list.replaceChildren(...items);
+    if (marked) this.mark(marked);
+    if (focused) this.buttons.get(focused)?.focus();
     this.filter.offer(entries);
     this.applyFilter();
+  }
+
+  /** How far a slide is that is being worked on. */
+  progress(id: string, progress: LiveProgress): void {
+    const status = this.buttons.get(id)?.querySelector('.status');
+    if (status) status.textContent = liveStatus(progress);
   }
 
   mark(id: string): void {
@@ -71,6 +93,10 @@ export class SlideList {
   }
 }
 
+function liveStatus({ done, patches }: LiveProgress): string {
+  return done === 0 ? 'Next in line' : `${STATUS.running}, ${Math.floor((100 * done) / patches)} %`;
+}
+
 function plural(slides: number): string {
   return slides === 1 ? '1 slide' : `${slides} slides`;
 }
@@ -88,9 +114,12 @@ function thumbnail({ id, hasThumbnail }: SlideEntry): HTMLElement {
 
 function slideButton(entry: SlideEntry): HTMLButtonElement {
   const words = element('span', 'words', element('span', 'name', entry.id));
-  if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, STATUS[entry.status]));
-  if (entry.prediction !== null) words.append(element('span', 'predicted', entry.prediction));
-  words.append(probabilityBars(entry, 'small'));
+  const { live } = entry;
+  const status = live ? liveStatus(live) : STATUS[entry.status];
+  if (entry.status !== 'done') words.append(element('span', `status ${entry.status}`, status));
+  // What the model says of a part of a slide is said beside the picture only, where it is also said of how much.
+  if (!live && entry.prediction !== null) words.append(element('span', 'predicted', entry.prediction));
+  if (!live) words.append(probabilityBars(entry, 'small'));
   const button = element('button', 'slide', thumbnail(entry), words);
   button.type = 'button';
   button.title = entry.id;

@@ -3,6 +3,7 @@ import OpenSeadragon from 'openseadragon';
 import type { Picture } from '../api.ts';
 import { rememberedDrawer, rememberFastDrawer } from './drawer.ts';
 import type { Place } from './heatmap.ts';
+import type { Patch } from './patch-picture.ts';
 import { SlideSource } from './slide-source.ts';
 
 /** What is seen: the middle in level-0 px, CSS px per level-0 px, and degrees clockwise. */
@@ -39,8 +40,12 @@ export class Stage {
     this.viewer.addHandler('open', () => {
       // Banners above may have come or gone with the slide.
       this.viewer.viewport.resize(new OpenSeadragon.Point(host.clientWidth, host.clientHeight), false);
-      if (this.wanted) this.goTo(this.wanted, true);
-      else this.home(true);
+      const { wanted } = this;
+      if (wanted) {
+        this.goTo(wanted, true);
+        // The viewer scales the picture with its frame, whose new size it sees in the next one or two.
+        requestAnimationFrame(() => requestAnimationFrame(() => this.wanted === wanted && this.goTo(wanted, true)));
+      } else this.home(true);
       if (this.image) Object.assign(this.image, { minPixelRatio: this.leastRatio });
     });
     this.viewer.addHandler('canvas-key', (event) => {
@@ -74,6 +79,28 @@ export class Stage {
     return settled;
   }
 
+  /**
+   * Lays another slide over this one, corner on corner, `scale` of this one's level-0 px a level-0 px of its own; null takes it
+   * away. Unseen until it is given an opacity.
+   */
+  async overlay(other: { id: string; picture: Picture; scale: number } | null): Promise<void> {
+    const { viewer, image } = this;
+    const former = viewer.world.getItemAt(1);
+    if (former) viewer.world.removeItem(former);
+    if (!other || !image) return;
+    const { id, picture, scale } = other;
+    const width = (picture.width * scale) / image.getContentSize().x;
+    await new Promise<void>((success, error) => {
+      const tileSource = new SlideSource(id, picture);
+      viewer.addTiledImage({ tileSource, x: 0, y: 0, width, opacity: 0, success: () => success(), error });
+    });
+  }
+
+  /** 0..1. */
+  setOverlayOpacity(opacity: number): void {
+    this.viewer.world.getItemAt(1)?.setOpacity(opacity);
+  }
+
   /** CSS px per level-0 px; null without a picture. */
   get zoom(): number | null {
     return this.image?.viewportToImageZoom(this.viewer.viewport.getZoom(true)) ?? null;
@@ -86,6 +113,12 @@ export class Stage {
     const { x, y } = image.viewerElementToImageCoordinates(this.pointer);
     const { x: width, y: height } = image.getContentSize();
     return x >= 0 && y >= 0 && x < width && y < height ? { x, y } : null;
+  }
+
+  /** The place of the slide in the middle of the view. */
+  get middle(): Place | null {
+    const { view } = this;
+    return view && { x: view.x, y: view.y };
   }
 
   /** Null without a picture. */
@@ -105,11 +138,15 @@ export class Stage {
     viewport.panTo(image.imageToViewportCoordinates(x, y), immediately);
   }
 
-  /** Brings a square of the slide into the middle, in its surroundings. */
-  flyTo(x: number, y: number, side: number): void {
+  /** Brings a patch into the middle, in its surroundings. */
+  flyTo(patch: Patch): void {
+    this.goTo(this.viewOf(patch));
+  }
+
+  viewOf({ x, y, side }: Patch): StageView {
     const shown = Math.min(this.viewer.container.clientWidth, this.viewer.container.clientHeight);
     const zoom = Math.min(1, shown / side / 4);
-    this.goTo({ x: x + side / 2, y: y + side / 2, zoom, rotation: this.viewer.viewport.getRotation() });
+    return { x: x + side / 2, y: y + side / 2, zoom, rotation: this.viewer.viewport?.getRotation() ?? 0 };
   }
 
   /** CSS px per level-0 px, around the middle. */

@@ -32,7 +32,7 @@ export class WhatIf {
     this.running?.abort();
     this.slide = slide;
     this.result.replaceChildren();
-    byId('what-if').hidden = slide.prediction === null;
+    byId('what-if').hidden = slide.prediction === null || slide.live !== null;
     this.region([]);
   }
 
