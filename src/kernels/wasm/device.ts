@@ -44,11 +44,21 @@ export interface NativeMatmul {
 export async function createWasmDevice(options: WasmOptions): Promise<Device> {
   const memory = new WebAssembly.Memory({ initial: 64, maximum: MOST_PAGES, shared: true });
   const exports = await instantiate(options.module, memory);
-  const workers = await Promise.all(
+  const workers = await startAll(
     Array.from({ length: options.threads - 1 }, (_, i) => options.startWorker(options.module, memory, i + 1)),
   );
   const native = (await options.native?.(memory)) ?? null;
   return new WasmDevice(memory, options.build, new Team(exports, memory, options.threads), workers, native);
+}
+
+/** All of them or none. */
+async function startAll<T extends { terminate(): unknown }>(starting: readonly Promise<T>[]): Promise<T[]> {
+  const outcomes = await Promise.allSettled(starting);
+  const workers = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (!failed) return workers;
+  await Promise.all(workers.map((worker) => worker.terminate()));
+  throw failed.reason;
 }
 
 class WasmDevice implements Device, Launcher {
