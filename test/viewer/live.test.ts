@@ -161,8 +161,9 @@ describe('being watched', { timeout: A_WHILE }, () => {
     const served = await serveWhenThere(at('killed'));
     try {
       const look = async () => (await (await fetch(`${served.url}api/live`)).json()) as LiveView;
-      while (!(await look()).slides.some(({ predictedPatches }) => predictedPatches > 0)) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
+      while ((await look()).slides.length === 0) {
+        expect(killed.process.exitCode, 'it is killed before it is done').toBeNull();
+        await new Promise((resolve) => setTimeout(resolve, 2));
       }
       killed.process.kill('SIGKILL');
       await killed.ended;
