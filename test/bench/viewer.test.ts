@@ -1,10 +1,20 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { lamina } from '../cli/spawn.ts';
 import { expectResults } from './results.ts';
 
 const PEER = process.env.LAMINA_PEER ?? '../shared/peers';
-const reason = existsSync(PEER) ? '' : ` (skipped: no programs in ${PEER}; set LAMINA_PEER)`;
+const python = process.env.PYTHON ?? '/usr/bin/python3';
+const runs = (command: string, ...args: string[]) => spawnSync(command, args).status === 0;
+const missing = !existsSync(PEER)
+  ? `no programs in ${PEER}; set LAMINA_PEER`
+  : !runs(python, '-c', 'import openslide')
+    ? `${python} has no openslide, which they use (python3-openslide)`
+    : !runs('vips', '--version')
+      ? 'no vips, which they use (libvips-tools)'
+      : null;
+const reason = missing ? ` (skipped: ${missing})` : '';
 
 describe('lamina bench viewer', () => {
   it('measures the page alone where there is nothing to compare with', async () => {
