@@ -63,19 +63,20 @@ function contains(ring: readonly Position[], x: number, y: number): boolean {
   return inside;
 }
 
-function subset(bag: PlacedBag, rows: Uint32Array): ReadableBag {
-  const { dimension } = bag;
-  const features = new Float32Array(rows.length * dimension);
+/** Rows are gathered when they are read, into memory that the next piece is read into as well: the first is on the device by then. */
+function subset({ meta, dimension, features, coords: all }: PlacedBag, rows: Uint32Array): ReadableBag {
   const coords = new Int32Array(rows.length * 2);
-  rows.forEach((row, i) => {
-    features.set(bag.features.subarray(row * dimension, (row + 1) * dimension), i * dimension);
-    coords.set(bag.coords.subarray(row * 2, row * 2 + 2), i * 2);
-  });
-  const read = async (first: number, count: number) =>
-    features.subarray(first * dimension, (first + count) * dimension);
-  const { meta } = bag;
-  const placed = { meta, count: rows.length, dimension, coords, read };
-  return placed;
+  rows.forEach((row, i) => void coords.set(all.subarray(row * 2, row * 2 + 2), i * 2));
+  let piece = new Float32Array(0);
+  const read = async (first: number, count: number) => {
+    if (piece.length < count * dimension) piece = new Float32Array(count * dimension);
+    for (let i = 0; i < count; i++) {
+      const row = rows[first + i]!;
+      piece.set(features.subarray(row * dimension, (row + 1) * dimension), i * dimension);
+    }
+    return piece.subarray(0, count * dimension);
+  };
+  return { meta, count: rows.length, dimension, coords, read };
 }
 
 const MOST_POINTS = 20_000;
