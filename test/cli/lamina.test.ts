@@ -43,7 +43,11 @@ describe('lamina', () => {
     ['a missing argument', ['info'], "missing required argument 'slide'"],
     ['a missing option', ['run', 'a.svs', '--out', 'x'], "required option '--model <folder>'"],
     ['a number that is none', ['tile', 'a.svs', '--out', 'x', '--patch-size', '2.5'], 'It must be a whole number.'],
-    ['a device that is none', ['run', 'a', '--model', 'm', '--out', 'x', '--device', 'cuda'], 'auto, webgpu, webgpu-f16, wasm'],
+    [
+      'a device that is none',
+      ['run', 'a', '--model', 'm', '--out', 'x', '--device', 'cuda'],
+      'auto, webgpu, webgpu-f16, wasm',
+    ],
   ])('refuses %s as wrong usage', async (_, args, sentence) => {
     const { code, stdout, stderr } = await lamina(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
