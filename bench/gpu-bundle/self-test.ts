@@ -121,13 +121,14 @@ async function benches({ software }: Options, f16: boolean): Promise<Benches> {
   const onKernels = f16 && !software ? ({ ...options, device: 'webgpu-f16' } as const) : options;
   const reports: Report[] = [];
   const notes = software ? ['a software adapter is not timed: these are small sizes on the CPU'] : [];
-  for (const measure of [() => benchKernels(onKernels), () => benchModel(options)]) {
+  const measures = { kernels: () => benchKernels(onKernels), model: () => benchModel(options) };
+  for (const [name, measure] of Object.entries(measures)) {
     try {
       reports.push(await measure());
     } catch (error) {
       // Rather a report without these figures than none.
       process.exitCode = 1;
-      notes.push(`a benchmark failed: ${messageOf(error)}`);
+      notes.push(`the ${name} benchmark failed: ${messageOf(error)}`);
     }
   }
   return {

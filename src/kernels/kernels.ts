@@ -57,8 +57,9 @@ export const kernels = {
   convTail: { views: ['x', 'tailIn?', '>tailOut'], params: ['D', 'L', 'W', 'reversed'] },
   /**
    * Selective scan, lbmamba-scan.md §2-4. u, delta, z, y (D, L); A (D, N) < 0; B, C (N, L); skip, deltaBias (D).
-   * local 1: with the right-to-left part inside each segment; 2: likewise, and some segments take several rows of the table. stateIn, stateOut (bags, D, N): f before the first and after
-   * the last token of each bag. carries (ceil(segments / device.scanChunk), D, N): f before each chunk, for the backward pass.
+   * local 1: with the right-to-left part inside each segment; 2: likewise, and some segments take several rows of the
+   * table. stateIn, stateOut (bags, D, N): f before the first and after the last token of each bag.
+   * carries (ceil(segments / device.scanChunk), D, N): f before each chunk, for the backward pass.
    */
   selectiveScan: {
     views: [

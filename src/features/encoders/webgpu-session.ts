@@ -72,7 +72,7 @@ export async function openGpuSession(path: string, recipe: Recipe, device: WebGp
         await run(data, count, ort.Tensor.fromGpuBuffer(device.bufferOf(storage), { dataType: 'float32', dims }));
         return;
       }
-      // Halves: the kernels know none, and they are widened on the way.
+      // Halves are widened on the CPU: features are single precision.
       device.write(storage, floatsOf(await run(data, count, null)));
     },
     close: () => session.release(),

@@ -2,7 +2,8 @@
  * C (m, n) (+)= op(A) op(B) + bias, then an activation.
  *
  * Large products: blocks of A and B are packed into panels of MR rows and NR columns, and a tile of MR x NR of C is
- * gathered in registers along k (KC at a time, the next KC are added to it). Small products (one slide's few instances) skip the packing of the large operand.
+ * gathered in registers along k (KC at a time, the next KC are added to it). Small products (one slide's few
+ * instances) skip the packing of the large operand.
  */
 import { activate } from './activation';
 import { madd } from './fma';
