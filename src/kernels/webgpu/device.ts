@@ -43,6 +43,8 @@ export interface WebGpuDeviceOptions {
   readonly scanThreads?: number;
   /** Store what only passes between kernels as f16, if the GPU can. */
   readonly half?: boolean;
+  /** How to wait for the GPU, where there is a better way than to await. */
+  readonly waitFor?: <T>(work: Promise<T>) => Promise<T>;
   /** Kept alive until `close` (Dawn's instance in Node). */
   readonly owner?: unknown;
 }
@@ -63,6 +65,7 @@ export class WebGpuDevice implements Device {
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #bindGroups = new Map<string, GPUBindGroup>();
   readonly #alignment: number;
+  readonly #waitFor: <T>(work: Promise<T>) => Promise<T>;
 
   readonly #args: GPUBuffer;
   readonly #argsData = new DataView(new ArrayBuffer(BATCH * ARGS_BYTES));
@@ -81,8 +84,10 @@ export class WebGpuDevice implements Device {
 
   readonly name: string;
 
-  constructor(gpu: GPUDevice, { name, sources, scanThreads = SCAN_THREADS, half, owner }: WebGpuDeviceOptions) {
+  constructor(gpu: GPUDevice, options: WebGpuDeviceOptions) {
+    const { name, sources, scanThreads = SCAN_THREADS, half, waitFor, owner } = options;
     this.#gpu = gpu;
+    this.#waitFor = waitFor ?? ((work) => work);
     this.half = half === true && gpu.features.has('shader-f16');
     this.name = this.half ? `${name}, activations in f16` : name;
     this.#kept.push(owner);
@@ -192,7 +197,7 @@ export class WebGpuDevice implements Device {
     this.#openEncoder().copyBufferToBuffer(buffer.gpu, view.offset * 4, staging, 0, size);
     this.#flush();
     try {
-      await staging.mapAsync(1);
+      await this.#waitFor(staging.mapAsync(1));
       const data = new Float32Array(staging.getMappedRange().slice(0));
       await this.#checkWork();
       return data;
@@ -207,7 +212,7 @@ export class WebGpuDevice implements Device {
     this.#checkOpen();
     this.#flush();
     try {
-      await this.#gpu.queue.onSubmittedWorkDone();
+      await this.#waitFor(this.#gpu.queue.onSubmittedWorkDone());
       await this.#checkWork();
     } catch (error) {
       throw await this.#reason(error);
@@ -221,7 +226,7 @@ export class WebGpuDevice implements Device {
     this.#pass = null;
     await Promise.allSettled(this.#compiling);
     // A driver may not survive losing its device under running work (SwiftShader does not).
-    await this.#gpu.queue.onSubmittedWorkDone().catch(() => {});
+    await this.#waitFor(this.#gpu.queue.onSubmittedWorkDone()).catch(() => {});
     this.#bindGroups.clear();
     this.#pipelines.clear();
     this.#gpu.destroy();

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { adapterName, type DeviceRestrictions, requestAdapter, requestDevice } from './adapter.ts';
 import { WebGpuDevice } from './device.ts';
+import { restDuring } from './rest.ts';
 
 export interface OpenOptions {
   /** Also take a software adapter. For tests. */
@@ -27,6 +28,7 @@ export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevic
     name: adapterName(adapter),
     sources: readShaders(),
     owner: gpu,
+    waitFor: restDuring,
     half,
     ...(restrict?.scanThreads && { scanThreads: restrict.scanThreads }),
   });

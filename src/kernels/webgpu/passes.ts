@@ -70,7 +70,8 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
     }
   },
   *conv1dBackward({ views, params, gpu }) {
-    const constants = { W: params.W, SILU: params.silu === 1, REVERSED: params.reversed === 1, LANES: 256 };
+    const LANES = params.L > 1024 ? 256 : 64;
+    const constants = { W: params.W, SILU: params.silu === 1, REVERSED: params.reversed === 1, LANES };
     for (const { rows, ...slab } of slabs(params.D, params.L, gpu)) {
       yield {
         shader: 'conv1dBackward',

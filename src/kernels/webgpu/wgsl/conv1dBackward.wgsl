@@ -1,6 +1,6 @@
 // Gradients of conv1d, with p = the sum before SiLU and e_t = dy_t silu'(p_t):
 //   dx_t (+)= sum_j weight_{W-1-j} e_{t+j} inside the bag;  dweight_k += sum_t e_t x_{t-(W-1)+k};  dbias += sum_t e_t
-// A workgroup of 256 threads walks the tokens of one channel; a thread recomputes the e it needs (W of them, W taps
+// A workgroup of LANES threads walks the tokens of one channel; a thread recomputes the e it needs (W of them, W taps
 // each) and keeps W + 1 sums, which trees in workgroup memory add up at the end (treeSum.wgsl tells of the barriers).
 //! import numbers
 struct Args { L: u32, bags: u32, channel0: u32, accumulate: u32, x_at: u32, weight_at: u32, bias_at: u32, offsets_at: u32, dy_at: u32, dx_at: u32, dweight_at: u32, dbias_at: u32 }

@@ -1,6 +1,7 @@
 // C (m, n) (+)= op(A) (m, k) op(B) (k, n), then + bias (n), then activation.
 // A workgroup of S x S threads computes a square block of C of 4 S Q rows; a thread 4 Q rows times Q quads of 4 columns,
-// in registers. Slices of DEPTH columns of op(A) and rows of op(B) go through workgroup memory as quads of
+// in registers: one block of 4 x 4 (a row of C to a column of the matrix), or 2 x 2 of them, named and not in an array, which
+// some compilers leave in memory. Slices of DEPTH columns of op(A) and rows of op(B) go through workgroup memory as quads of
 // 4 rows (columns) of C; slices are one quad longer than needed, against bank conflicts. Two barriers a slice: after
 // filling it, and before it is overwritten. With SPLIT, workgroup z adds up only its part of k into `part` z of C (scratch);
 // sumParts.wgsl adds the parts and does what comes after.
@@ -53,7 +54,10 @@ fn main(
   let row = top + quad_a * 4u;
   let column = left + quad_b * 4u;
 
-  var sum: array<vec4f, 4 * Q * Q>;
+  var c00: mat4x4f;
+  var c01: mat4x4f;
+  var c10: mat4x4f;
+  var c11: mat4x4f;
   let begin = group.z * args.depth;
   let end = min(args.k, begin + args.depth);
   for (var k0 = begin; k0 < end; k0 += DEPTH) {
@@ -65,29 +69,39 @@ fn main(
       vec4f(load_b(column, kb, end), load_b(column + 1u, kb, end), load_b(column + 2u, kb, end), load_b(column + 3u, kb, end));
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
-      for (var i = 0u; i < Q; i++) {
-        let a = slice_a[k * (QUADS + 1u) + i * S + local.y];
-        for (var j = 0u; j < Q; j++) {
-          let b = slice_b[k * (QUADS + 1u) + j * S + local.x];
-          let at = (i * Q + j) * 4u;
-          sum[at] += a.x * b;
-          sum[at + 1u] += a.y * b;
-          sum[at + 2u] += a.z * b;
-          sum[at + 3u] += a.w * b;
-        }
+      let a = slice_a[k * (QUADS + 1u) + local.y];
+      let b = slice_b[k * (QUADS + 1u) + local.x];
+      c00 = add_products(c00, a, b);
+      if (Q == 2u) {
+        let a1 = slice_a[k * (QUADS + 1u) + S + local.y];
+        let b1 = slice_b[k * (QUADS + 1u) + S + local.x];
+        c01 = add_products(c01, a, b1);
+        c10 = add_products(c10, a1, b);
+        c11 = add_products(c11, a1, b1);
       }
     }
     workgroupBarrier();
   }
 
-  for (var i = 0u; i < Q; i++) {
-    for (var j = 0u; j < Q; j++) {
-      for (var r = 0u; r < 4u; r++) {
-        let values = sum[(i * Q + j) * 4u + r];
-        for (var c = 0u; c < 4u; c++) {
-          store(top + (i * S + local.y) * 4u + r, left + (j * S + local.x) * 4u + c, group.z, values[c]);
-        }
-      }
+  let row0 = top + local.y * 4u;
+  let column0 = left + local.x * 4u;
+  store_block(c00, row0, column0, group.z);
+  if (Q == 2u) {
+    store_block(c01, row0, column0 + 4u * S, group.z);
+    store_block(c10, row0 + 4u * S, column0, group.z);
+    store_block(c11, row0 + 4u * S, column0 + 4u * S, group.z);
+  }
+}
+
+// block + a b'
+fn add_products(block: mat4x4f, a: vec4f, b: vec4f) -> mat4x4f {
+  return mat4x4f(block[0] + a.x * b, block[1] + a.y * b, block[2] + a.z * b, block[3] + a.w * b);
+}
+
+fn store_block(block: mat4x4f, row: u32, column: u32, part: u32) {
+  for (var r = 0u; r < 4u; r++) {
+    for (var c = 0u; c < 4u; c++) {
+      store(row + r, column + c, part, block[r][c]);
     }
   }
 }

@@ -1,6 +1,5 @@
 // C (m, n) (+)= A (m, k) B^T, B (n, k), then + bias (n), then activation, for few rows or columns.
-// A workgroup of 64 computes one element: each thread every 64th product, then a tree in workgroup memory with a barrier
-// before each of its levels.
+// A workgroup of 64 computes one element: each thread every 64th product. Barriers: those of the tree.
 //! import numbers
 struct Args { m: u32, n: u32, k: u32, accumulate: u32, A_at: u32, B_at: u32, bias_at: u32, C_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
