@@ -52,10 +52,17 @@ async function openPage({ url }: FolderServer, receive: (message: Message) => vo
   return page;
 }
 
-/** What the worker says while it runs the named cases. */
-async function run(on: FolderServer, task: Pick<Task, 'device' | 'cases' | 'plain'>): Promise<Message[]> {
+/** Runs the named cases, telling what the worker says while it does. */
+async function run(
+  on: FolderServer,
+  task: Pick<Task, 'device' | 'cases' | 'plain'>,
+  receive: (message: Message) => void = () => {},
+): Promise<Message[]> {
   const messages: Message[] = [];
-  const page = await openPage(on, (message) => messages.push(message));
+  const page = await openPage(on, (message) => {
+    messages.push(message);
+    receive(message);
+  });
   const whole: Task = { golden: `${on.url}golden/`, wasm: `${on.url}wasm/`, threads: 2, ...task };
   await page.evaluate((given) => runGolden(given), whole);
   await page.close();
@@ -65,22 +72,38 @@ async function run(on: FolderServer, task: Pick<Task, 'device' | 'cases' | 'plai
 function goldenInBrowser(device: Task['device'], own: readonly GoldenCase[], plain = false): void {
   const title = `golden cases in Chromium on ${device}${plain ? ', plain build' : ''}`;
   describe.skipIf(missing)(`${title}${skipped(missing)}`, () => {
-    const reports = new Map<string, CaseReport>();
+    /** Settled by the page's report of a case, with null when the page ends without one. */
+    const reports = new Map(own.map(({ name }) => [name, awaited<CaseReport | null>()]));
+    let running: Promise<Message[]>;
 
-    beforeAll(async () => {
-      const messages = await run(server, { device, plain, cases: own.map(({ name }) => name) });
-      const said = messages.flatMap((message) => ('report' in message ? [message.report] : []));
-      for (const report of said) reports.set(report.name, report);
-      console.log(summary(messages, said));
-      expect(messages.at(-1)).toEqual({ done: true });
-      // This Chromium has fused multiply-add, so that both builds are seen here.
-      if (device === 'wasm') expect(messages[0]).toEqual({ device: expect.stringMatching(plain ? /SIMD, / : /fused/) });
-    }, 20 * MINUTE);
+    beforeAll(() => {
+      const names = [...reports.keys()];
+      running = run(server, { device, plain, cases: names }, (message) => {
+        if ('report' in message) reports.get(message.report.name)!.settle(message.report);
+      });
+      const end = () => {
+        for (const { settle } of reports.values()) settle(null);
+      };
+      running.then(end, end);
+    });
 
     it('are there', () => expect(own.length).toBeGreaterThan(0));
 
-    it.each(own.map(({ kind, name }) => [kind, name]))('%s %s', (_, name) => {
-      expect(reports.get(name!)).toMatchObject({ passed: true, error: null });
+    // The page goes through the cases by itself, in this order.
+    it.each(own.map(({ kind, name }) => [kind, name]))(
+      '%s %s',
+      async (_, name) => {
+        expect(await reports.get(name!)!.promise).toMatchObject({ passed: true, error: null });
+      },
+      15 * MINUTE,
+    );
+
+    it('end well', async () => {
+      const messages = await running;
+      console.log(summary(messages));
+      expect(messages.at(-1)).toEqual({ done: true });
+      // This Chromium has fused multiply-add, so that both builds are seen here.
+      if (device === 'wasm') expect(messages[0]).toEqual({ device: expect.stringMatching(plain ? /SIMD, / : /fused/) });
     });
 
     const left = cases.filter((one) => !own.includes(one));
@@ -96,8 +119,9 @@ function numbersIn({ inputs = {}, steps = 1 }: GoldenCase): number {
   return Object.values(inputs).reduce((sum, shape) => sum + sizeOf(shape), 0) * steps;
 }
 
-function summary(messages: readonly Message[], reports: readonly CaseReport[]): string {
+function summary(messages: readonly Message[]): string {
   const name = messages.flatMap((message) => ('device' in message ? [message.device] : [])).join();
+  const reports = messages.flatMap((message) => ('report' in message ? [message.report] : []));
   const worst = reports.reduce((a, b) => ((b.worst ?? 0) > (a.worst ?? 0) ? b : a));
   const seconds = reports.reduce((sum, report) => sum + report.seconds, 0);
   const slow = [...reports].sort((a, b) => b.seconds - a.seconds).slice(0, 3);
@@ -106,6 +130,14 @@ function summary(messages: readonly Message[], reports: readonly CaseReport[]): 
     `${seconds.toFixed(0)} s; worst error / tolerance ${worst.worst?.toFixed(3)} (${worst.name} ${worst.output}); ` +
     `slowest: ${slow.map((report) => `${report.name} ${report.seconds.toFixed(1)} s`).join(', ')}`
   );
+}
+
+function awaited<T>(): { promise: Promise<T>; settle: (value: T) => void } {
+  let settle: (value: T) => void;
+  const promise = new Promise<T>((resolve) => {
+    settle = resolve;
+  });
+  return { promise, settle: settle! };
 }
 
 goldenInBrowser('wasm', cases);
