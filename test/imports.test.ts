@@ -43,6 +43,7 @@ const FOLDERS: readonly Row[] = [
       ...SHARED,
       'src/tiling/',
       'src/features/bag',
+      'src/features/similarity.ts',
       'src/features/store.ts',
       'src/kernels/open-device.ts',
       'src/mil/predict.ts',

@@ -29,7 +29,7 @@ import {
 } from 'apache-arrow';
 import { cannotWrite, messageOf, UserError } from '../errors.ts';
 import type { Bag, BagMeta } from './bag.ts';
-import { fromHalf, toHalf } from './half.ts';
+import { fromHalf, toHalf, widenHalf } from './half.ts';
 
 export type FeatureType = 'f16' | 'f32';
 
@@ -48,6 +48,12 @@ export interface BagRows {
   readonly features: Float32Array;
   readonly coords: Int32Array | null;
   readonly scores: Scores;
+}
+
+/** Rows as they lie in the file. Their `features` are made from `stored` whenever they are asked for: who wants scores waits for none. */
+export interface StoredRows extends BagRows {
+  /** f32, or the words of f16. */
+  readonly stored: Float32Array | Uint16Array;
 }
 
 export interface BagHead {
@@ -203,7 +209,7 @@ export async function readBagHead(path: string): Promise<BagHead> {
 }
 
 /** The rows of a bag, one record batch at a time. Errors as `readBag`. */
-export async function* readBagRows(path: string): AsyncGenerator<BagRows> {
+export async function* readBagRows(path: string): AsyncGenerator<StoredRows> {
   const { handle, reader } = await openReader(path);
   try {
     const head = headOf(path, reader.schema);
@@ -211,12 +217,16 @@ export async function* readBagRows(path: string): AsyncGenerator<BagRows> {
     let first = 0;
     for await (const batch of reader) {
       const count = batch.numRows;
-      const features = new Float32Array(count * head.dimension);
-      copyFeatures(batch, head, features);
+      const stored = storedFeatures(batch, head);
       const coords = columns.placed ? new Int32Array(count * 2) : null;
       if (coords) copyCoords(batch, coords);
       const scores = Object.fromEntries(columns.scores.map((name) => [name, scoreColumn(batch, name).slice()]));
-      yield { first, count, features, coords, scores };
+      yield {
+        ...{ first, count, stored, coords, scores },
+        get features() {
+          return stored instanceof Uint16Array ? widenHalf(stored) : stored.slice();
+        },
+      };
       first += count;
     }
   } catch (error) {
@@ -547,11 +557,15 @@ function featureColumn({ dimension }: BagHead): string[] {
 }
 
 function copyFeatures(batch: RecordBatch, head: BagHead, target: Float32Array): void {
-  if (head.dimension === 0) return;
-  const list = batch.getChild('features')!.data[0]!;
-  const values = list.children[0]!.values.subarray(0, list.length * head.dimension);
+  const values = storedFeatures(batch, head);
   if (values instanceof Uint16Array) fromHalf(values, target);
   else target.set(values);
+}
+
+function storedFeatures(batch: RecordBatch, { dimension }: BagHead): Float32Array | Uint16Array {
+  if (dimension === 0) return new Float32Array(0);
+  const list = batch.getChild('features')!.data[0]!;
+  return list.children[0]!.values.subarray(0, list.length * dimension);
 }
 
 function copyCoords(batch: RecordBatch, target: Int32Array): void {

@@ -5,7 +5,8 @@
  */
 import { messageOf, UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
-import { type BagRows, readBagHead, readBagRows } from '../features/store.ts';
+import { createSimilarity, type Similarity } from '../features/similarity.ts';
+import { readBagHead, readBagRows, type StoredRows } from '../features/store.ts';
 import type { SimilarEntry, SimilarPatch, SimilarView } from './api.ts';
 import { noPatch, rowAt } from './patch-sources.ts';
 import type { RunRecord, SlideRecord } from './run-folder.ts';
@@ -18,7 +19,8 @@ interface Chosen {
   readonly slide: string;
   readonly x: number;
   readonly y: number;
-  readonly features: Float32Array;
+  readonly dimension: number;
+  readonly similarity: Similarity;
   readonly meta: BagMeta;
 }
 
@@ -60,11 +62,13 @@ export async function similarPatches(
 async function findChosen({ id, bag }: SlideRecord, x?: number, y?: number): Promise<Chosen> {
   const { meta, dimension } = await readBagHead(bag!);
   if (dimension === 0) throw noFeatures(id);
-  for await (const { coords, features } of readBagRows(bag!)) {
-    const row = coords ? rowAt(coords, { x, y }) : -1;
+  for await (const rows of readBagRows(bag!)) {
+    const row = rows.coords ? rowAt(rows.coords, { x, y }) : -1;
     if (row < 0) continue;
-    const vector = features.slice(row * dimension, (row + 1) * dimension);
-    if (vector.some((value) => value !== 0)) return { slide: id, x: x!, y: y!, features: vector, meta };
+    const vector = rows.features.slice(row * dimension, (row + 1) * dimension);
+    if (vector.some((value) => value !== 0)) {
+      return { slide: id, x: x!, y: y!, dimension, similarity: createSimilarity(vector), meta };
+    }
     const problem = `All features of this patch of ${id} are zero, so nothing can be like it.`;
     throw new UserError('bad-request', problem, 'Choose another patch.');
   }
@@ -85,7 +89,7 @@ async function requireComparable({ id, slide, bag }: SlideRecord, chosen: Chosen
     throw new UserError('bag-mismatch', `${id} was not searched: its bag belongs to another slide.`, 'Run it again.');
   }
   if (meta.encoder !== chosen.meta.encoder) throw differ('features are of', meta.encoder, `of ${chosen.meta.encoder}`);
-  if (dimension !== chosen.features.length) throw differ('features a patch are', dimension, chosen.features.length);
+  if (dimension !== chosen.dimension) throw differ('features a patch are', dimension, chosen.dimension);
   const [a, b] = [meta.patchMpp, chosen.meta.patchMpp];
   if (a === b) return;
   if (a === null || b === null || Math.abs(a / b - 1) > SCALE_TOLERANCE) {
@@ -102,48 +106,16 @@ function noFeatures(id: string): UserError {
 }
 
 /** @returns how many were left out because they touch the chosen patch. */
-function compare(rows: BagRows, slide: string, side: number, chosen: Chosen, best: Best): number {
-  const { features, coords, count } = rows;
+function compare({ stored, coords }: StoredRows, slide: string, side: number, chosen: Chosen, best: Best): number {
   if (!coords) return 0;
-  const wanted = chosen.features;
-  const dimension = wanted.length;
-  const length = Math.sqrt(wanted.reduce((sum, value) => sum + value * value, 0));
   let neighbours = 0;
-  for (let row = 0; row < count; row++) {
+  for (const [row, similarity] of chosen.similarity(stored).entries()) {
     const [x, y] = [coords[2 * row]!, coords[2 * row + 1]!];
     if (slide === chosen.slide && Math.abs(x - chosen.x) <= side && Math.abs(y - chosen.y) <= side) {
       if (x !== chosen.x || y !== chosen.y) neighbours++;
-      continue;
-    }
-    // NaN for a vector of zeros, which is like nothing.
-    const similarity = projection(features, row * dimension, wanted) / length;
-    if (similarity > best.least) best.add({ slide, x, y, side, similarity });
+    } else if (similarity > best.least) best.add({ slide, x, y, side, similarity });
   }
   return neighbours;
-}
-
-/** How far a vector of unit length, in the direction of the one that starts at `at`, reaches along `wanted`. */
-function projection(features: Float32Array, at: number, wanted: Float32Array): number {
-  // Four sums each: one would wait for itself at every addition.
-  let [p0, p1, p2, p3, s0, s1, s2, s3] = [0, 0, 0, 0, 0, 0, 0, 0];
-  const whole = wanted.length - (wanted.length % 4);
-  for (let i = 0; i < whole; i += 4) {
-    const [a, b, c, d] = [features[at + i]!, features[at + i + 1]!, features[at + i + 2]!, features[at + i + 3]!];
-    p0 += a * wanted[i]!;
-    p1 += b * wanted[i + 1]!;
-    p2 += c * wanted[i + 2]!;
-    p3 += d * wanted[i + 3]!;
-    s0 += a * a;
-    s1 += b * b;
-    s2 += c * c;
-    s3 += d * d;
-  }
-  for (let i = whole; i < wanted.length; i++) {
-    const value = features[at + i]!;
-    p0 += value * wanted[i]!;
-    s0 += value * value;
-  }
-  return (p0 + p1 + p2 + p3) / Math.sqrt(s0 + s1 + s2 + s3);
 }
 
 /** The best so far, the first of equals. */

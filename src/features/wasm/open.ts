@@ -26,6 +26,15 @@ export interface PixelLoops {
   products(a: number, b: number, n: number): number;
   total(plane: number, n: number): number;
   weigh(a: number, b: number, c: number, wa: number, wb: number, wc: number, n: number, target: number): void;
+  cosines(
+    features: number,
+    half: number,
+    count: number,
+    dimension: number,
+    wanted: number,
+    length: number,
+    out: number,
+  ): void;
   within(h: number, e: number, r: number, n: number, threshold: number, sums: number): void;
 }
 
