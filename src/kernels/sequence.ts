@@ -79,8 +79,9 @@ export interface Segments {
   readonly local: LocalKind;
 }
 
-/** 0: forward only, 1: with the local backward part, 2: with it, and some segment takes more than one row. */
-export type LocalKind = 0 | 1 | 2;
+/** Whether there is a local backward part, and if so, whether some segment takes more than one row. Kernels know the numbers. */
+export const LOCAL = { none: 0, whole: 1, inPieces: 2 } as const;
+export type LocalKind = (typeof LOCAL)[keyof typeof LOCAL];
 
 /** @param longestPiece segments of more tokens take several rows of at most so many. */
 export function cutSegments(
@@ -119,7 +120,7 @@ export function longestRow(table: Int32Array): number {
 }
 
 export function localKind(K: SegmentLength, table: Int32Array): LocalKind {
-  if (K !== 'auto' && K <= 1) return 0;
-  for (let i = 2; i < table.length; i += 4) if ((table[i] as number) & GOES_ON) return 2;
-  return 1;
+  if (K !== 'auto' && K <= 1) return LOCAL.none;
+  for (let i = 2; i < table.length; i += 4) if ((table[i] as number) & GOES_ON) return LOCAL.inPieces;
+  return LOCAL.whole;
 }

@@ -63,7 +63,7 @@ function contains(ring: readonly Position[], x: number, y: number): boolean {
   return inside;
 }
 
-/** Rows are gathered when they are read, into memory that the next piece is read into as well: the first is on the device by then. */
+/** Rows are gathered when they are read, into the memory of the piece before, which is on the device by then. */
 function subset({ meta, dimension, features, coords: all }: PlacedBag, rows: Uint32Array): ReadableBag {
   const coords = new Int32Array(rows.length * 2);
   rows.forEach((row, i) => void coords.set(all.subarray(row * 2, row * 2 + 2), i * 2));

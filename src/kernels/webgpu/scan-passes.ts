@@ -1,6 +1,7 @@
 /** How the selective scan and its backward are dispatched: sizes of chunks and workgroups, slabs of channels and tokens. */
 import { UserError } from '../../errors.ts';
 import type { View } from '../device.ts';
+import { LOCAL } from '../sequence.ts';
 import { type Call, type Capabilities, type Pass, slabs, strided, window } from './pass.ts';
 
 /** Segments of a chunk when there are no more: bags of a few tokens, computed many channels to a workgroup. */
@@ -14,9 +15,6 @@ const PART_BYTES = 96 << 20;
 export function scanChunk(gpu: Pick<Capabilities, 'workgroupBytes'>): number {
   return gpu.workgroupBytes >= 32768 ? 32 : 16;
 }
-
-/** The value of `local` that says so (`sequence.ts`). */
-const IN_PIECES = 2;
 
 interface Shape {
   /** Tokens a thread holds. */
@@ -159,7 +157,7 @@ function* walkAcross(
   across: number,
   adjoint = false,
 ): Iterable<Pass> {
-  if (params.local !== IN_PIECES) return;
+  if (params.local !== LOCAL.inPieces) return;
   const inputs = adjoint ? { dy: rowsOf.dy, z: rowsOf.z, C: views.C } : { u: rowsOf.u, B: views.B };
   yield {
     shader: 'scanAcross',
@@ -171,7 +169,7 @@ function* walkAcross(
 }
 
 function acrossLength({ params }: ScanCall, { chunks, N }: Shape): number {
-  return params.local === IN_PIECES ? chunks * params.D * N : 0;
+  return params.local === LOCAL.inPieces ? chunks * params.D * N : 0;
 }
 
 interface Wanted {
@@ -205,7 +203,7 @@ function shapeOf({ params, gpu }: ScanCall, { parts, threads, sharesStates }: Wa
 /** Constants of a shader that imports groupScan. */
 function constantsOf({ params, gpu }: ScanCall, { K, T, G, N }: Shape) {
   const { local, softplus } = params;
-  const sizes = { K, T, G, N, LOCAL: local !== 0, PIECES: local === IN_PIECES, SOFTPLUS: softplus === 1 };
+  const sizes = { K, T, G, N, LOCAL: local !== LOCAL.none, PIECES: local === LOCAL.inPieces, SOFTPLUS: softplus === 1 };
   return gpu.subgroup ? { ...sizes, SUBGROUP: gpu.subgroup } : sizes;
 }
 
