@@ -147,7 +147,7 @@ export async function drawImage(tiles: PictureTiles, request: ImageRequest, sign
     height === Math.min(side, tiles.levels[level]!.height - top) &&
     Math.ceil(region.width / scale) === width &&
     Math.ceil(region.height / scale) === height;
-  if (isTile && plain && format === 'jpg') return (await tiles.read(level, left / side, top / side, signal))!;
+  if (isTile && plain && format === 'jpg') return (await tiles.read(level, left / side, top / side, { signal }))!;
 
   const [x, y] = [Math.floor(left), Math.floor(top)];
   const span = (start: number, length: number) =>

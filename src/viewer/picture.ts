@@ -114,6 +114,11 @@ export function hasTile(level: ViewLevel, column: number, row: number): boolean 
   return column >= 0 && row >= 0 && column * level.tileWidth < level.width && row * level.tileHeight < level.height;
 }
 
+/** Whoever may stop waiting. */
+export interface Asker {
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The tiles of one pyramid of a slide, made at need and kept in `cache` under `version`. */
 export class PictureTiles {
   private readonly slide: Slide;
@@ -129,12 +134,16 @@ export class PictureTiles {
     this.version = version;
   }
 
-  /** One tile as JPEG, null where the level has none. Without `cut` a stored tile may hang over the slide's edge. */
-  async read(level: number, column: number, row: number, signal?: AbortSignal): Promise<Bytes | null> {
+  /**
+   * One tile as JPEG, null where the level has none. Without `cut` a stored tile may hang over the slide's edge.
+   * @param asker a request, say: its signal is made when it is looked at, which is when the tile is not at hand.
+   */
+  async read(level: number, column: number, row: number, asker?: Asker): Promise<Bytes | null> {
     const place = this.levels[level];
     if (!place || !hasTile(place, column, row)) return null;
     const key = `${this.version}/${level}/${column}_${row}`;
-    return this.cache.get(key, (stop) => this.make(place, level, column, row, stop), signal);
+    const kept = this.cache.find(key);
+    return kept ?? this.cache.get(key, (stop) => this.make(place, level, column, row, stop), asker?.signal);
   }
 
   /**
@@ -193,7 +202,7 @@ export class PictureTiles {
   /** Pixels of a tile; null where there is none, or it is damaged: it then stays glass in the smaller levels. */
   private async pixels(level: number, column: number, row: number, signal?: AbortSignal): Promise<RgbImage | null> {
     try {
-      const tile = await this.read(level, column, row, signal);
+      const tile = await this.read(level, column, row, { signal });
       if (!tile) return null;
       const { width, height } = sizeOfTiles(this.levels[level]!, column, row, 1);
       const picture = sharp(tile).toColourspace('srgb').removeAlpha().extract({ left: 0, top: 0, width, height });

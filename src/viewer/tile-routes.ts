@@ -24,7 +24,7 @@ export function addTileRoutes(
     if (!slide) return unknownSlide(c);
     const place = tilePlace(c.req.param('level'), c.req.param('name'), /^(\d{1,7})_(\d{1,7})\.jpg$/);
     if (!place) return c.notFound();
-    const tile = await pictures.use(slide, ({ own }) => own.read(...place, c.req.raw.signal));
+    const tile = await pictures.use(slide, ({ own }) => own.read(...place, c.req.raw));
     return tile ? bytesResponse(c, tile, JPEG, `${pictureVersion(slide)}-${place.join('-')}`, KEEP) : c.notFound();
   });
 
@@ -42,7 +42,7 @@ export function addTileRoutes(
     if (!place) return c.notFound();
     const [fromSmallest, column, row] = place;
     const tile = await pictures.use(slide, ({ halving }) =>
-      halving.read(halving.levels.length - 1 - fromSmallest, column, row, c.req.raw.signal),
+      halving.read(halving.levels.length - 1 - fromSmallest, column, row, c.req.raw),
     );
     return tile ? bytesResponse(c, tile, JPEG, `${pictureVersion(slide)}-z-${place.join('-')}`, KEEP) : c.notFound();
   });
