@@ -198,7 +198,7 @@ const OPTIONS: OpenSeadragon.Options = {
   navigatorBorderColor: '#8a949e',
   navigatorDisplayRegionColor: '#c0392b',
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
-  imageLoaderLimit: 8,
+  imageLoaderLimit: 16, // the tiles of a field in one frame: with 8, half of them wait for the next, drawn by a machine without a graphics card
   maxImageCacheCount: 1500,
   maxTilesPerFrame: 32, // one, as it is otherwise, makes a field as slow as the frames of a machine without a graphics card
   maxZoomPixelRatio: 4,
