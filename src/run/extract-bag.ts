@@ -1,4 +1,4 @@
-/** Patches through the encoder into a bag: a batch is read, one is encoded and one written at the same time. */
+/** Patches through the encoder into a bag: batches are read, encoded and written at the same time. */
 import type { Recolouring } from '../features/stain.ts';
 import type { PatchGrid } from '../tiling/grid.ts';
 import type { PatchSieve } from '../tiling/patch-sieve.ts';
@@ -40,7 +40,13 @@ export async function extractBag<Rows>(
   }
 }
 
-/** In the order of the batches. The encoder always has the next batch waiting while it works on one. */
+/**
+ * Batches in the encoder's hands: one to work on and some that wait, so that it does not run dry while this thread looks at another
+ * slide's tissue or reckons a prediction.
+ */
+const BATCHES_IN_HAND = 4;
+
+/** In the order of the batches. */
 async function* encoded<Rows>(
   sink: BagSink<Rows>,
   batches: AsyncIterable<PatchStreamBatch>,
@@ -56,7 +62,7 @@ async function* encoded<Rows>(
       // It is awaited later; until then its failure is not an unhandled one.
       work.catch(() => {});
       underway.push(work);
-      if (underway.length === 2) yield await underway.shift()!;
+      if (underway.length === BATCHES_IN_HAND) yield await underway.shift()!;
     }
     while (underway.length > 0) yield await underway.shift()!;
   } finally {

@@ -1,4 +1,4 @@
-/** Threads that decode and resample: as many as the machine has cores, started when there is work, idle at no cost. */
+/** Threads that decode, resample and look for tissue: as many as the machine has cores, started when there is work, idle at no cost. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
@@ -7,6 +7,7 @@ import { startBuilt } from '../built-worker.ts';
 import type { TileWindow } from './decode.ts';
 import type { CutTask } from './resample.ts';
 import type { TileEncoding } from './tile-encoding.ts';
+import type { TissueTask } from './tissue.ts';
 
 export interface DecodeTask {
   readonly kind: 'decode';
@@ -17,7 +18,7 @@ export interface DecodeTask {
   readonly into: SharedArrayBuffer | null;
 }
 
-export type Task = DecodeTask | CutTask;
+export type Task = DecodeTask | CutTask | TissueTask;
 
 /** What a thread is sent: tasks to do one after the other. Waking a thread costs as much as a small tile, so they travel together. */
 export type Order = readonly { readonly id: number; readonly task: Task }[];

@@ -4,6 +4,7 @@ import { messageOf } from '../errors.ts';
 import { decodeTile } from './decode.ts';
 import type { Answer, Order, Task } from './decode-pool.ts';
 import { cutPatches } from './resample.ts';
+import { tissueOf } from './tissue.ts';
 
 const port = parentPort!;
 const { at } = workerData as { at: Int32Array };
@@ -33,6 +34,10 @@ async function perform(task: Task): Promise<ArrayBuffer | null> {
   if (task.kind === 'cut') {
     cutPatches(task);
     return null;
+  }
+  if (task.kind === 'tissue') {
+    const { overview, mpp, options } = task;
+    return tissueOf(overview, mpp, options).data.buffer as ArrayBuffer;
   }
   const { bytes, encoding, window, into } = task;
   const { width, height, reduce = 1 } = window;

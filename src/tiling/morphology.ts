@@ -10,16 +10,13 @@ export interface Mask {
 export function dilate({ width, height, data }: Mask, radius: number): Mask {
   const reach = Math.floor(radius);
   const grown = new Uint8Array(width * height);
-  /** Set pixels left of each position of the row under the disc. */
-  const counts = new Uint32Array(width + 1);
-  for (let from = 0; from < height; from++) {
-    for (let x = 0; x < width; x++) counts[x + 1] = counts[x]! + data[from * width + x]!;
-    if (counts[width] === 0) continue;
+  const { starts, ends } = runsOf(data, width);
+  for (const [run, start] of starts.entries()) {
+    const from = Math.floor(start / width);
+    const [left, right] = [start - from * width, ends[run]! - from * width];
     for (let row = Math.max(0, from - reach); row <= Math.min(height - 1, from + reach); row++) {
       const half = Math.floor(Math.sqrt(radius * radius - (row - from) ** 2));
-      for (let x = 0; x < width; x++) {
-        if (counts[Math.min(width, x + half + 1)]! > counts[Math.max(0, x - half)]!) grown[row * width + x] = 1;
-      }
+      grown.fill(1, row * width + Math.max(0, left - half), row * width + Math.min(width, right + half));
     }
   }
   return { width, height, data: grown };
@@ -31,39 +28,58 @@ export function erode(mask: Mask, radius: number): Mask {
 }
 
 export function invert({ width, height, data }: Mask): Mask {
-  return { width, height, data: data.map((value) => 1 - value) };
+  const opposite = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) opposite[i] = 1 - data[i]!;
+  return { width, height, data: opposite };
 }
 
 /** What is set in both of two masks of one size. */
 export function intersect({ width, height, data }: Mask, other: Mask): Mask {
-  return { width, height, data: data.map((value, i) => value & other.data[i]!) };
+  const both = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) both[i] = data[i]! & other.data[i]!;
+  return { width, height, data: both };
 }
 
 /** Without the connected pieces (side by side, not corner to corner) of fewer than `area` pixels. */
 export function removeSmall({ width, height, data }: Mask, area: number): Mask {
-  const kept = data.slice();
-  const seen = new Uint8Array(width * height);
-  const piece = new Int32Array(width * height);
-  for (let seed = 0; seed < data.length; seed++) {
-    if (!data[seed] || seen[seed]) continue;
-    let count = 0;
-    const visit = (pixel: number) => {
-      if (!data[pixel] || seen[pixel]) return;
-      seen[pixel] = 1;
-      piece[count++] = pixel;
-    };
-    visit(seed);
-    for (let next = 0; next < count; next++) {
-      const pixel = piece[next]!;
-      const x = pixel % width;
-      if (x > 0) visit(pixel - 1);
-      if (x < width - 1) visit(pixel + 1);
-      if (pixel >= width) visit(pixel - width);
-      if (pixel < data.length - width) visit(pixel + width);
-    }
-    if (count < area) for (let i = 0; i < count; i++) kept[piece[i]!] = 0;
-  }
+  const { starts, ends } = runsOf(data, width);
+  const pieces = joinedRuns(starts, ends, width);
+  const areas = new Uint32Array(starts.length);
+  for (const [run, piece] of pieces.entries()) areas[piece]! += ends[run]! - starts[run]!;
+  const kept = new Uint8Array(width * height);
+  for (const [run, piece] of pieces.entries()) if (areas[piece]! >= area) kept.fill(1, starts[run], ends[run]);
   return { width, height, data: kept };
+}
+
+/** First pixels of the runs of set pixels, and those after their last, row by row. */
+function runsOf(data: Uint8Array, width: number): { starts: number[]; ends: number[] } {
+  const starts: number[] = [];
+  const ends: number[] = [];
+  for (let at = data.indexOf(1); at >= 0; at = data.indexOf(1, ends.at(-1))) {
+    const rowEnd = at - (at % width) + width;
+    const clear = data.indexOf(0, at);
+    starts.push(at);
+    ends.push(clear < 0 ? rowEnd : Math.min(clear, rowEnd));
+  }
+  return { starts, ends };
+}
+
+/** For each run, the first run of its connected piece. */
+function joinedRuns(starts: readonly number[], ends: readonly number[], width: number): Uint32Array {
+  const parents = Uint32Array.from(starts.keys());
+  const first = (run: number): number => {
+    while (parents[run] !== run) run = parents[run] = parents[parents[run]!]!;
+    return run;
+  };
+  for (let run = 0, above = 0; run < starts.length; run++) {
+    const [from, to] = [starts[run]! - width, ends[run]! - width];
+    while (ends[above]! <= from) above++;
+    for (let other = above; starts[other]! < to; other++) {
+      const [a, b] = [first(run), first(other)];
+      parents[Math.max(a, b)] = Math.min(a, b);
+    }
+  }
+  return parents.map((_, run) => first(run));
 }
 
 /** With the gaps of fewer than `area` pixels filled. */

@@ -1,4 +1,5 @@
 /** The whole slide as one small picture, every pixel the mean of the area it covers. Tiles stream through; only the sums are kept. */
+import { setImmediate as turn } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
 import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
 import type { RgbImage, Slide, TileOptions } from './slide.ts';
@@ -13,6 +14,8 @@ export const maxOverviewPixels = 16 * 1024 * 1024;
 
 /** Tiles asked for before the first of them has come; more than the decoders take at a time. */
 const tilesAtOnce = 96;
+/** Tiles come in bunches; whoever feeds an encoder beside this does not wait for all of a bunch. */
+const longestTurnMs = 4;
 /** Larger tiles are strips of a picture, of which few are read. */
 const reusedBytes = 1024 * 1024;
 
@@ -30,8 +33,11 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
     );
   }
   const source = reducedLevel(slide, scale, 1);
-  const sums = new AreaSums(width, height, scale * source.scaleX, scale * source.scaleY);
+  const [stepX, stepY] = [scale * source.scaleX, scale * source.scaleY];
+  const isCopy = Math.abs(stepX * width - width) + Math.abs(stepY * height - height) < 1;
+  const picture = isCopy ? new CopiedPixels(width, height) : new AreaSums(width, height, stepX, stepY);
   let next = 0;
+  let since = performance.now();
   const tileBytes = source.tileWidth * source.tileHeight * 3;
   const readTiles = async () => {
     const into = tileBytes <= reusedBytes ? new SharedArrayBuffer(tileBytes) : undefined;
@@ -39,11 +45,14 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
       const index = next++;
       const [column, row] = [index % source.columns, Math.floor(index / source.columns)];
       const tile = await readTileOrNull(slide, source, column, row, { signal, into });
-      if (tile) sums.add(tile, column * source.tileWidth, row * source.tileHeight);
+      if (tile) picture.add(tile, column * source.tileWidth, row * source.tileHeight);
+      if (performance.now() - since < longestTurnMs) continue;
+      await turn();
+      since = performance.now();
     }
   };
   await Promise.all(Array.from({ length: tilesAtOnce }, readTiles));
-  return { width, height, data: sums.means(), level0PerPixel: scale };
+  return { width, height, data: await picture.means(), level0PerPixel: scale };
 }
 
 /** Null for an empty tile and for a bad one, which the slide remembers. */
@@ -59,6 +68,30 @@ async function readTileOrNull(
   } catch (error) {
     if (error instanceof UserError && error.code === 'unreadable-tile') return null;
     throw error;
+  }
+}
+
+/** A level of the very scale. */
+class CopiedPixels {
+  readonly #width: number;
+  readonly #height: number;
+  readonly #data: Uint8Array;
+
+  constructor(width: number, height: number) {
+    this.#width = width;
+    this.#height = height;
+    this.#data = new Uint8Array(width * height * 3).fill(255);
+  }
+
+  add({ width, height, data }: RgbImage, x: number, y: number): void {
+    const columns = Math.min(width, this.#width - x);
+    for (let row = 0; row < Math.min(height, this.#height - y); row++) {
+      this.#data.set(data.subarray(row * width * 3, (row * width + columns) * 3), ((y + row) * this.#width + x) * 3);
+    }
+  }
+
+  async means(): Promise<Uint8Array> {
+    return this.#data;
   }
 }
 
@@ -81,39 +114,27 @@ class AreaSums {
   }
 
   add(tile: RgbImage, x: number, y: number): void {
-    const first = Math.floor(x / this.#stepX);
-    const line = new Float32Array((Math.ceil((x + tile.width) / this.#stepX) - first + 1) * 4);
+    const columns = this.#columnsUnder(tile.width, x);
+    const line = new Float32Array(columns.count * 4);
     for (let row = 0; row < tile.height; row++) {
       line.fill(0);
-      this.#sumLine(tile, row, x, first, line);
-      this.#addLine(line, first, y + row);
+      sumLine(tile, row, columns, line);
+      this.#addLine(line, columns.first, y + row);
     }
   }
 
-  /** One row of a tile, reduced across: each pixel goes to the one or two output pixels that it lies in. */
-  #sumLine(tile: RgbImage, row: number, x: number, first: number, line: Float32Array): void {
-    const { data, width } = tile;
+  #columnsUnder(width: number, x: number): Columns {
     const step = this.#stepX;
-    for (let column = 0, at = row * width * 3; column < width; column++, at += 3) {
+    const first = Math.floor(x / step);
+    const places = new Int32Array(width);
+    const shares = new Float32Array(width);
+    for (let column = 0; column < width; column++) {
       const from = (x + column) / step;
       const pixel = Math.floor(from);
-      const share = Math.min(1, (pixel + 1 - from) * step);
-      const to = (pixel - first) * 4;
-      const red = data[at]!;
-      const green = data[at + 1]!;
-      const blue = data[at + 2]!;
-      line[to] = line[to]! + share * red;
-      line[to + 1] = line[to + 1]! + share * green;
-      line[to + 2] = line[to + 2]! + share * blue;
-      line[to + 3] = line[to + 3]! + share;
-      if (share < 1) {
-        const rest = 1 - share;
-        line[to + 4] = line[to + 4]! + rest * red;
-        line[to + 5] = line[to + 5]! + rest * green;
-        line[to + 6] = line[to + 6]! + rest * blue;
-        line[to + 7] = line[to + 7]! + rest;
-      }
+      places[column] = (pixel - first) * 4;
+      shares[column] = Math.min(1, (pixel + 1 - from) * step);
     }
+    return { first, count: Math.ceil((x + width) / step) - first + 1, places, shares };
   }
 
   #addLine(line: Float32Array, first: number, y: number): void {
@@ -131,14 +152,52 @@ class AreaSums {
     for (let i = 0; i < count; i++) this.#sums[start + i] = this.#sums[start + i]! + share * line[i]!;
   }
 
-  means(): Uint8Array {
-    const pixels = this.#width * this.#height;
-    const data = new Uint8Array(pixels * 3).fill(255);
-    for (let pixel = 0; pixel < pixels; pixel++) {
-      const area = this.#sums[pixel * 4 + 3]!;
-      if (area < 1e-3) continue;
-      for (let i = 0; i < 3; i++) data[pixel * 3 + i] = Math.round(this.#sums[pixel * 4 + i]! / area);
+  async means(): Promise<Uint8Array> {
+    const sums = this.#sums;
+    const data = new Uint8Array(this.#width * this.#height * 3).fill(255);
+    for (let row = 0; row < this.#height; row++) {
+      for (let pixel = row * this.#width; pixel < (row + 1) * this.#width; pixel++) {
+        const area = sums[pixel * 4 + 3]!;
+        if (area < 1e-3) continue;
+        // Storing cuts off what is behind the point.
+        data[pixel * 3] = sums[pixel * 4]! / area + 0.5;
+        data[pixel * 3 + 1] = sums[pixel * 4 + 1]! / area + 0.5;
+        data[pixel * 3 + 2] = sums[pixel * 4 + 2]! / area + 0.5;
+      }
+      if (row % 256 === 255) await turn();
     }
     return data;
+  }
+}
+
+/** Where the columns of a tile go. */
+interface Columns {
+  /** The first output pixel, and how many there are. */
+  readonly first: number;
+  readonly count: number;
+  /** Of each column: its first output pixel's place in the sums of a line, and its share of that; the rest is the next one's. */
+  readonly places: Int32Array;
+  readonly shares: Float32Array;
+}
+
+/** One row of a tile, reduced across: each pixel goes to the one or two output pixels that it lies in. */
+function sumLine({ data, width }: RgbImage, row: number, { places, shares }: Columns, line: Float32Array): void {
+  for (let column = 0, at = row * width * 3; column < width; column++, at += 3) {
+    const share = shares[column]!;
+    const to = places[column]!;
+    const red = data[at]!;
+    const green = data[at + 1]!;
+    const blue = data[at + 2]!;
+    line[to] = line[to]! + share * red;
+    line[to + 1] = line[to + 1]! + share * green;
+    line[to + 2] = line[to + 2]! + share * blue;
+    line[to + 3] = line[to + 3]! + share;
+    if (share < 1) {
+      const rest = 1 - share;
+      line[to + 4] = line[to + 4]! + rest * red;
+      line[to + 5] = line[to + 5]! + rest * green;
+      line[to + 6] = line[to + 6]! + rest * blue;
+      line[to + 7] = line[to + 7]! + rest;
+    }
   }
 }

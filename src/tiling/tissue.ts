@@ -5,6 +5,7 @@
  * Dark background (fluorescence): the difference is brightness.
  */
 import type { Micrometres, Mpp } from '../units.ts';
+import { DecodePool } from './decode-pool.ts';
 import { dilate, fillSmall, intersect, invert, type Mask, removeSmall } from './morphology.ts';
 import { maxOverviewPixels, type Overview, readOverview } from './overview.ts';
 import { canTellInk, penMask } from './pen.ts';
@@ -43,10 +44,23 @@ const assumedMpp: Mpp = 0.5;
 /** A picture this small without a scale is a thumbnail or a field of view, not a scan. */
 const thumbnailPx = 1024;
 
+/** The tissue of an overview, found by a thread of its own: it takes a tenth of a second, for which tiles would have to wait. */
+export interface TissueTask {
+  readonly kind: 'tissue';
+  readonly overview: Overview;
+  readonly mpp: Mpp;
+  readonly options: TissueOptions;
+}
+
+const finder = new DecodePool(1);
+
 /** Finds the tissue of a slide. Without a scale, 0.5 um/px is assumed for scans, 4 um/px for small pictures. */
 export async function readTissue(slide: Slide, signal?: AbortSignal, options: TissueOptions = {}): Promise<TissueMask> {
   const overview = await readOverview(slide, maskScale(slide), signal);
-  return tissueOf(overview, maskMppOf(slide), slide.scale.mpp !== null, options);
+  const task: TissueTask = { kind: 'tissue', overview, mpp: maskMppOf(slide), options };
+  const data = new Uint8Array((await finder.run(() => task, signal))!);
+  const { width, height, level0PerPixel } = overview;
+  return tissueMask({ width, height, data }, level0PerPixel, maskPixelUm2(slide));
 }
 
 /** Level-0 pixels per pixel of a slide's masks. */
@@ -68,8 +82,8 @@ function maskMppOf({ levels, scale }: Pick<Slide, 'levels' | 'scale'>): Mpp {
   return scale.mpp ?? (Math.max(width, height) <= thumbnailPx ? maskMpp / 2 : assumedMpp);
 }
 
-/** @param mpp micrometres per level-0 pixel @param known false if `mpp` is an assumption */
-export function tissueOf(overview: Overview, mpp: Mpp, known = true, options: TissueOptions = {}): TissueMask {
+/** @param mpp micrometres per level-0 pixel */
+export function tissueOf(overview: Overview, mpp: Mpp, options: TissueOptions = {}): Mask {
   const { marginUm, fragmentUm2, holeUm2, keepPen } = { ...tissueDefaults, ...options };
   const pixelUm = overview.level0PerPixel * mpp;
   const pixelUm2 = pixelUm * pixelUm;
@@ -80,14 +94,13 @@ export function tissueOf(overview: Overview, mpp: Mpp, known = true, options: Ti
   const stained = withoutPen(threshold(overview), pen);
   const grown = dilate(removeSmall(stained, 3), marginUm / pixelUm);
   // Once more: neither margin nor filled gaps bring a mark back.
-  const mask = removeSmall(withoutPen(fillSmall(grown, holeUm2 / pixelUm2), pen), fragmentUm2 / pixelUm2);
-  return tissueMask(mask, overview.level0PerPixel, known ? pixelUm2 : null);
+  return removeSmall(withoutPen(fillSmall(grown, holeUm2 / pixelUm2), pen), fragmentUm2 / pixelUm2);
 }
 
 /** A mask with the area it covers. @param pixelUm2 area of one of its pixels, null if the scale is unknown */
 export function tissueMask(mask: Mask, level0PerPixel: number, pixelUm2: number | null): TissueMask {
   let count = 0;
-  for (const value of mask.data) count += value;
+  for (let i = 0; i < mask.data.length; i++) count += mask.data[i]!;
   return { ...mask, level0PerPixel, areaUm2: pixelUm2 === null ? null : count * pixelUm2 };
 }
 
@@ -102,7 +115,8 @@ function threshold(image: RgbImage): Mask {
   const difference = dark ? brightness(image) : stain(image);
   const { least, most } = dark ? darkBounds : stainBounds;
   const cut = Math.min(most, Math.max(least, otsu(difference)));
-  return { width, height, data: difference.map((value) => (value > cut ? 1 : 0)) };
+  for (let i = 0; i < difference.length; i++) difference[i] = difference[i]! > cut ? 1 : 0;
+  return { width, height, data: difference };
 }
 
 /**

@@ -46,7 +46,7 @@ describe.skipIf(!existsSync(join(masks, 'histoqc-pen_red_mask.png')))(
         return ink === 1 && penColourOf(red, green, blue) === colour ? 1 : 0;
       });
       const { recall, precision } = recallAndPrecision(ofColour, truth);
-      const tissue = tissueOf({ ...image, level0PerPixel: 1 }, 8, false);
+      const tissue = tissueOf({ ...image, level0PerPixel: 1 }, 8);
       const covered = recallAndPrecision(tissue.data, truth).recall;
       expect(recall).toBeGreaterThan(0.85);
       expect(precision).toBeGreaterThan(0.85);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { openSlide } from '../../src/tiling/open-slide.ts';
-import { otsu, readTissue, type TissueOptions, tissueOf } from '../../src/tiling/tissue.ts';
+import { otsu, readTissue, type TissueOptions, tissueMask, tissueOf } from '../../src/tiling/tissue.ts';
 import { dataFolder } from './pictures.ts';
 
 const masks = join(dataFolder, 'masks');
@@ -71,7 +71,7 @@ describe('tissueOf', () => {
     ['DAB', [235, 236, 232], [150, 110, 80]],
     ['fluorescence', [3, 3, 4], [10, 20, 120]],
   ] as const)('finds a disc of %s', async (_, background, disc) => {
-    const { areaUm2 } = tissueOf(await overviewOf([...background], [...disc]), 0.5);
+    const { areaUm2 } = tissueMask(tissueOf(await overviewOf([...background], [...disc]), 0.5), 16, 64);
     // The margin of 25 um makes the radius of 640 um 4 % larger.
     expect(areaUm2! / discUm2).toBeGreaterThan(1);
     expect(areaUm2! / discUm2).toBeLessThan(1.12);
@@ -79,12 +79,13 @@ describe('tissueOf', () => {
 
   it('of an empty slide is empty, which is no error', async () => {
     const mask = tissueOf(await overviewOf([243, 241, 244], [243, 241, 244]), 0.5);
-    expect(mask.areaUm2).toBe(0);
+    expect(tissueMask(mask, 16, 64).areaUm2).toBe(0);
     expect(mask.data.some((value) => value === 1)).toBe(false);
   });
 
   it('of an unknown scale has no area in um2', async () => {
-    expect(tissueOf(await overviewOf([243, 241, 244], [210, 130, 190]), 0.5, false).areaUm2).toBeNull();
+    const mask = tissueOf(await overviewOf([243, 241, 244], [210, 130, 190]), 0.5);
+    expect(tissueMask(mask, 16, null).areaUm2).toBeNull();
   });
 });
 

@@ -1,4 +1,4 @@
-import { setTimeout as after } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { restDuring } from '../../../src/kernels/webgpu/rest.ts';
 
@@ -18,19 +18,19 @@ async function turnsUntil(work: Promise<unknown>): Promise<number> {
 
 describe('waiting for the GPU in Node', () => {
   it('lets the loop rest, and everything else have its turns', async () => {
-    const bare = await turnsUntil(after(200));
+    const bare = await turnsUntil(sleep(200));
     let heard = 0;
     const timer = setInterval(() => heard++, 20);
-    const resting = await turnsUntil(restDuring(after(200)));
+    const resting = await turnsUntil(restDuring(sleep(200)));
     clearInterval(timer);
     expect(resting).toBeLessThan(bare / 5);
     expect(heard).toBeGreaterThan(3);
   });
 
   it('rests no more once nothing is awaited', async () => {
-    await Promise.all([restDuring(after(20)), restDuring(after(40))]);
-    await after(20);
-    const [one, another] = [await turnsUntil(after(100)), await turnsUntil(restDuring(after(100)))];
+    await Promise.all([restDuring(sleep(20)), restDuring(sleep(40))]);
+    await sleep(20);
+    const [one, another] = [await turnsUntil(sleep(100)), await turnsUntil(restDuring(sleep(100)))];
     expect(one).toBeGreaterThan(5 * another);
   });
 
