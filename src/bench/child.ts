@@ -1,4 +1,4 @@
-/** A program run to its end for the one line of JSON that it prints. */
+/** Programs run to their end for the lines of JSON that they print. */
 import { spawn } from 'node:child_process';
 
 export interface ChildOptions {
@@ -7,8 +7,19 @@ export interface ChildOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @throws Error with the end of what the program said on stderr when it fails. */
-export function lastJson<T>(program: string, args: readonly string[], options: ChildOptions = {}): Promise<T> {
+/** The last line. @throws Error with the end of what the program said on stderr when it fails. */
+export async function lastJson<T>(program: string, args: readonly string[], options: ChildOptions = {}): Promise<T> {
+  const [last] = await lastJsons<T>(program, args, 1, options);
+  return last!;
+}
+
+/** The last `count` lines. Errors as `lastJson`. */
+export function lastJsons<T>(
+  program: string,
+  args: readonly string[],
+  count: number,
+  options: ChildOptions = {},
+): Promise<T[]> {
   const { env, signal } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -23,7 +34,8 @@ export function lastJson<T>(program: string, args: readonly string[], options: C
     child.once('close', (code, ended) => {
       try {
         if (code !== 0) throw new Error(`ended with ${ended ?? code}`);
-        resolve(JSON.parse(out.trim().split('\n').at(-1)!) as T);
+        const lines = out.trim().split('\n').slice(-count);
+        resolve(lines.map((line) => JSON.parse(line) as T));
       } catch (cause) {
         const said = err.trim().slice(-2000);
         reject(new Error(`${program} ${args.join(' ')}: ${(cause as Error).message}\n${said}`, { cause }));
