@@ -35,7 +35,7 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
   const source = reducedLevel(slide, scale, 1);
   const [stepX, stepY] = [scale * source.scaleX, scale * source.scaleY];
   const isCopy = Math.abs(stepX * width - width) + Math.abs(stepY * height - height) < 1;
-  const picture = isCopy ? new CopiedPixels(width, height) : new AreaSums(width, height, stepX, stepY);
+  const picture = isCopy ? new CopiedPixels(width, height, source) : new AreaSums(width, height, stepX, stepY);
   let next = 0;
   let since = performance.now();
   const tileBytes = source.tileWidth * source.tileHeight * 3;
@@ -71,15 +71,17 @@ async function readTileOrNull(
   }
 }
 
-/** A level of the very scale. */
+/** A level of the very scale. Where it was cut off at a part of a pixel, its last column and row stand for that. */
 class CopiedPixels {
   readonly #width: number;
   readonly #height: number;
+  readonly #level: Pick<ReducedLevel, 'width' | 'height'>;
   readonly #data: Uint8Array;
 
-  constructor(width: number, height: number) {
+  constructor(width: number, height: number, level: Pick<ReducedLevel, 'width' | 'height'>) {
     this.#width = width;
     this.#height = height;
+    this.#level = level;
     this.#data = new Uint8Array(width * height * 3).fill(255);
   }
 
@@ -91,6 +93,16 @@ class CopiedPixels {
   }
 
   async means(): Promise<Uint8Array> {
+    const [columns, rows] = [Math.ceil(this.#level.width), Math.ceil(this.#level.height)];
+    const line = this.#width * 3;
+    for (let row = 0; columns < this.#width && row < rows; row++) {
+      this.#data.copyWithin(
+        (row * this.#width + columns) * 3,
+        (row * this.#width + columns - 1) * 3,
+        row * line + columns * 3,
+      );
+    }
+    if (rows < this.#height) this.#data.copyWithin(rows * line, (rows - 1) * line, rows * line);
     return this.#data;
   }
 }

@@ -57,6 +57,29 @@ describe('readOverview', () => {
     resampleArea(picture.data, 600, 450, { x: 0, y: 0, width: 600, height: 450 }, expected, 100, 75);
     expect(meanDifference(thumbnail.data, expected)).toBeLessThan(2);
   });
+
+  it.each([
+    ['row', 601, 451, 601 / 300],
+    ['column', 20_003, 40, 2],
+  ])('of the very scale of a level is that level, whose last %s stands for what it cuts off', async (what, ...size) => {
+    const [fullWidth, fullHeight, scale] = size;
+    const path = join(folder, `cut-off-${what}.tif`);
+    const odd = createPicture(fullWidth, fullHeight, 9);
+    await writeTiff(odd, path, { tile: true, tileWidth: 112, tileHeight: 80, pyramid: true, compression: 'deflate' });
+    const slide = await openSlide(path);
+    const { width, height } = slide.levels[1]!;
+    const overview = await readOverview(slide, scale);
+    const level = await slide.readRegion(0, 0, 1, width, height);
+    await slide.close();
+    expect([overview.width - width, overview.height - height]).toEqual(what === 'row' ? [0, 1] : [1, 0]);
+    const expected = Uint8Array.from({ length: overview.width * overview.height * 3 }, (_, i) => {
+      const pixel = Math.floor(i / 3);
+      const x = Math.min(width - 1, pixel % overview.width);
+      const y = Math.min(height - 1, Math.floor(pixel / overview.width));
+      return level.data[(y * width + x) * 4 + (i % 3)]!;
+    });
+    expect(overview.data).toEqual(expected);
+  });
 });
 
 it('encodeJpeg keeps the size of the picture', async () => {
