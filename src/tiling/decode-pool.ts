@@ -70,14 +70,17 @@ const stuckAfterMs = 4000;
 
 export class DecodePool {
   readonly size: number;
+  readonly #stuckAfterMs: number;
   readonly #threads: Thread[] = [];
   readonly #waiting: Waiting[] = [];
   #shares = 0;
   #nextId = 0;
   #closed = false;
 
-  constructor(size = availableParallelism()) {
+  /** @param stuckAfter milliseconds after which a task is given up. */
+  constructor(size = availableParallelism(), stuckAfter = stuckAfterMs) {
     this.size = size;
+    this.#stuckAfterMs = stuckAfter;
   }
 
   /**
@@ -186,8 +189,8 @@ export class DecodePool {
       const at = Atomics.load(thread.at, 0);
       const now = performance.now();
       if (at !== thread.seen) [thread.seen, thread.since] = [at, now];
-      else if (now - thread.since > stuckAfterMs) this.#replace(thread, 'the decoder did not come to an end');
-    }, stuckAfterMs / 8);
+      else if (now - thread.since > this.#stuckAfterMs) this.#replace(thread, 'the decoder did not come to an end');
+    }, this.#stuckAfterMs / 8);
   }
 
   /** Gives up the job that a thread hangs at or died of, and its other jobs to another thread. */

@@ -52,7 +52,8 @@ export interface TissueTask {
   readonly options: TissueOptions;
 }
 
-const finder = new DecodePool(1);
+/** It decodes nothing that could be damaged: a minute is for the largest mask on a machine with much else to do. */
+const finder = new DecodePool(1, 60_000);
 
 /** Finds the tissue of a slide. Without a scale, 0.5 um/px is assumed for scans, 4 um/px for small pictures. */
 export async function readTissue(slide: Slide, signal?: AbortSignal, options: TissueOptions = {}): Promise<TissueMask> {
