@@ -1,4 +1,7 @@
-/** The whole slide as one small picture, every pixel the mean of the area it covers. Tiles stream through; only the sums are kept. */
+/**
+ * The whole slide as one small picture, every pixel the mean of the area it covers. Tiles stream through, row by row; sums are kept of the
+ * rows that are not yet complete.
+ */
 import { setImmediate as turn } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
 import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
@@ -9,7 +12,7 @@ export interface Overview extends RgbImage {
   readonly level0PerPixel: number;
 }
 
-/** Their sums take 256 MB. */
+/** They take 48 MB. */
 export const maxOverviewPixels = 16 * 1024 * 1024;
 
 /** Tiles asked for before the first of them has come; more than the decoders take at a time. */
@@ -33,9 +36,9 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
     );
   }
   const source = reducedLevel(slide, scale, 1);
-  const [stepX, stepY] = [scale * source.scaleX, scale * source.scaleY];
-  const isCopy = Math.abs(stepX * width - width) + Math.abs(stepY * height - height) < 1;
-  const picture = isCopy ? new CopiedPixels(width, height, source) : new AreaSums(width, height, stepX, stepY);
+  const steps = { x: scale * source.scaleX, y: scale * source.scaleY };
+  const isCopy = Math.abs(steps.x * width - width) + Math.abs(steps.y * height - height) < 1;
+  const picture = isCopy ? new CopiedPixels(width, height, source) : new AreaMeans(width, height, source, steps);
   let next = 0;
   let since = performance.now();
   const tileBytes = source.tileWidth * source.tileHeight * 3;
@@ -44,15 +47,14 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
     while (next < source.columns * source.rows) {
       const index = next++;
       const [column, row] = [index % source.columns, Math.floor(index / source.columns)];
-      const tile = await readTileOrNull(slide, source, column, row, { signal, into });
-      if (tile) picture.add(tile, column * source.tileWidth, row * source.tileHeight);
+      picture.add(await readTileOrNull(slide, source, column, row, { signal, into }), column, row);
       if (performance.now() - since < longestTurnMs) continue;
       await turn();
       since = performance.now();
     }
   };
   await Promise.all(Array.from({ length: tilesAtOnce }, readTiles));
-  return { width, height, data: await picture.means(), level0PerPixel: scale };
+  return { width, height, data: picture.data, level0PerPixel: scale };
 }
 
 /** Null for an empty tile and for a bad one, which the slide remembers. */
@@ -73,59 +75,72 @@ async function readTileOrNull(
 
 /** A level of the very scale. Where it was cut off at a part of a pixel, its last column and row stand for that. */
 class CopiedPixels {
+  readonly data: Uint8Array;
   readonly #width: number;
   readonly #height: number;
-  readonly #level: Pick<ReducedLevel, 'width' | 'height'>;
-  readonly #data: Uint8Array;
+  readonly #level: ReducedLevel;
 
-  constructor(width: number, height: number, level: Pick<ReducedLevel, 'width' | 'height'>) {
+  constructor(width: number, height: number, level: ReducedLevel) {
+    this.data = new Uint8Array(width * height * 3).fill(255);
     this.#width = width;
     this.#height = height;
     this.#level = level;
-    this.#data = new Uint8Array(width * height * 3).fill(255);
   }
 
-  add({ width, height, data }: RgbImage, x: number, y: number): void {
-    const columns = Math.min(width, this.#width - x);
-    for (let row = 0; row < Math.min(height, this.#height - y); row++) {
-      this.#data.set(data.subarray(row * width * 3, (row * width + columns) * 3), ((y + row) * this.#width + x) * 3);
+  add(tile: RgbImage | null, column: number, row: number): void {
+    if (!tile) return;
+    const { tileWidth, tileHeight, columns, rows } = this.#level;
+    const [left, top] = [column * tileWidth, row * tileHeight];
+    const width = Math.min(tile.width, this.#width - left, Math.ceil(this.#level.width) - left);
+    const height = Math.min(tile.height, this.#height - top, Math.ceil(this.#level.height) - top);
+    const isLast = { column: column === columns - 1, row: row === rows - 1 };
+    for (let y = 0; y < (isLast.row ? this.#height - top : height); y++) {
+      const from = Math.min(y, height - 1) * tile.width * 3;
+      const to = ((top + y) * this.#width + left) * 3;
+      this.data.set(tile.data.subarray(from, from + width * 3), to);
+      const end = to + (isLast.column ? this.#width - left : width) * 3;
+      for (let at = to + width * 3; at < end; at++) this.data[at] = this.data[at - 3]!;
     }
-  }
-
-  async means(): Promise<Uint8Array> {
-    const [columns, rows] = [Math.ceil(this.#level.width), Math.ceil(this.#level.height)];
-    const line = this.#width * 3;
-    for (let row = 0; columns < this.#width && row < rows; row++) {
-      this.#data.copyWithin(
-        (row * this.#width + columns) * 3,
-        (row * this.#width + columns - 1) * 3,
-        row * line + columns * 3,
-      );
-    }
-    if (rows < this.#height) this.#data.copyWithin(rows * line, (rows - 1) * line, rows * line);
-    return this.#data;
   }
 }
 
-/** Sums of colour and of area per output pixel. */
-class AreaSums {
+/** Pixels made of parts of many. */
+class AreaMeans {
+  readonly data: Uint8Array;
   readonly #width: number;
   readonly #height: number;
-  readonly #stepX: number;
-  readonly #stepY: number;
-  /** Red, green, blue and area of each pixel. */
-  readonly #sums: Float32Array;
+  readonly #level: ReducedLevel;
+  /** Pixels of the level across one of the picture. */
+  readonly #steps: { readonly x: number; readonly y: number };
+  /** Red, green, blue and area of each pixel of the rows under way. */
+  readonly #sums = new Map<number, Float32Array>();
+  readonly #free: Float32Array[] = [];
+  /** Tiles to come, by row. */
+  readonly #left: Uint32Array;
+  /** Rows of tiles, and of pixels, that are complete, from the top. */
+  #tileRows = 0;
+  #rows = 0;
 
-  /** @param stepX source pixels across one output pixel */
-  constructor(width: number, height: number, stepX: number, stepY: number) {
+  constructor(width: number, height: number, level: ReducedLevel, steps: { readonly x: number; readonly y: number }) {
+    this.data = new Uint8Array(width * height * 3).fill(255);
     this.#width = width;
     this.#height = height;
-    this.#stepX = stepX;
-    this.#stepY = stepY;
-    this.#sums = new Float32Array(width * height * 4);
+    this.#level = level;
+    this.#steps = steps;
+    this.#left = new Uint32Array(level.rows).fill(level.columns);
   }
 
-  add(tile: RgbImage, x: number, y: number): void {
+  add(tile: RgbImage | null, column: number, row: number): void {
+    const { tileWidth, tileHeight, rows } = this.#level;
+    if (tile) this.#addTile(tile, column * tileWidth, row * tileHeight);
+    this.#left[row]!--;
+    while (this.#left[this.#tileRows] === 0) this.#tileRows++;
+    const complete = Math.floor((this.#tileRows * tileHeight) / this.#steps.y);
+    const end = this.#tileRows === rows ? this.#height : Math.min(this.#height, complete);
+    while (this.#rows < end) this.#finish(this.#rows++);
+  }
+
+  #addTile(tile: RgbImage, x: number, y: number): void {
     const columns = this.#columnsUnder(tile.width, x);
     const line = new Float32Array(columns.count * 4);
     for (let row = 0; row < tile.height; row++) {
@@ -136,7 +151,7 @@ class AreaSums {
   }
 
   #columnsUnder(width: number, x: number): Columns {
-    const step = this.#stepX;
+    const step = this.#steps.x;
     const first = Math.floor(x / step);
     const places = new Int32Array(width);
     const shares = new Float32Array(width);
@@ -150,35 +165,40 @@ class AreaSums {
   }
 
   #addLine(line: Float32Array, first: number, y: number): void {
-    const from = y / this.#stepY;
+    const step = this.#steps.y;
+    const from = y / step;
     const row = Math.floor(from);
-    const share = Math.min(1, (row + 1 - from) * this.#stepY);
+    const share = Math.min(1, (row + 1 - from) * step);
     this.#addShare(line, first, row, share);
     if (share < 1) this.#addShare(line, first, row + 1, 1 - share);
   }
 
   #addShare(line: Float32Array, first: number, row: number, share: number): void {
     if (row >= this.#height) return;
-    const start = (row * this.#width + first) * 4;
+    const sums = this.#sumsOf(row);
     const count = Math.min(line.length, (this.#width - first) * 4);
-    for (let i = 0; i < count; i++) this.#sums[start + i] = this.#sums[start + i]! + share * line[i]!;
+    for (let i = 0, at = first * 4; i < count; i++, at++) sums[at] = sums[at]! + share * line[i]!;
   }
 
-  async means(): Promise<Uint8Array> {
-    const sums = this.#sums;
-    const data = new Uint8Array(this.#width * this.#height * 3).fill(255);
-    for (let row = 0; row < this.#height; row++) {
-      for (let pixel = row * this.#width; pixel < (row + 1) * this.#width; pixel++) {
-        const area = sums[pixel * 4 + 3]!;
-        if (area < 1e-3) continue;
-        // Storing cuts off what is behind the point.
-        data[pixel * 3] = sums[pixel * 4]! / area + 0.5;
-        data[pixel * 3 + 1] = sums[pixel * 4 + 1]! / area + 0.5;
-        data[pixel * 3 + 2] = sums[pixel * 4 + 2]! / area + 0.5;
-      }
-      if (row % 256 === 255) await turn();
+  #sumsOf(row: number): Float32Array {
+    let sums = this.#sums.get(row);
+    if (!sums) this.#sums.set(row, (sums = this.#free.pop() ?? new Float32Array(this.#width * 4)));
+    return sums;
+  }
+
+  #finish(row: number): void {
+    const sums = this.#sums.get(row);
+    if (!sums) return;
+    for (let pixel = 0, at = row * this.#width * 3; pixel < this.#width; pixel++, at += 3) {
+      const area = sums[pixel * 4 + 3]!;
+      if (area < 1e-3) continue;
+      // Storing cuts off what is behind the point.
+      this.data[at] = sums[pixel * 4]! / area + 0.5;
+      this.data[at + 1] = sums[pixel * 4 + 1]! / area + 0.5;
+      this.data[at + 2] = sums[pixel * 4 + 2]! / area + 0.5;
     }
-    return data;
+    this.#sums.delete(row);
+    this.#free.push(sums.fill(0));
   }
 }
 
