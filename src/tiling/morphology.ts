@@ -11,9 +11,10 @@ export function dilate({ width, height, data }: Mask, radius: number): Mask {
   const reach = Math.floor(radius);
   const grown = new Uint8Array(width * height);
   const { starts, ends } = runsOf(data, width);
-  for (const [run, start] of starts.entries()) {
-    const from = Math.floor(start / width);
-    const [left, right] = [start - from * width, ends[run]! - from * width];
+  for (let run = 0; run < starts.length; run++) {
+    const from = Math.floor(starts[run]! / width);
+    const left = starts[run]! - from * width;
+    const right = ends[run]! - from * width;
     for (let row = Math.max(0, from - reach); row <= Math.min(height - 1, from + reach); row++) {
       const half = Math.floor(Math.sqrt(radius * radius - (row - from) ** 2));
       grown.fill(1, row * width + Math.max(0, left - half), row * width + Math.min(width, right + half));
@@ -45,9 +46,11 @@ export function removeSmall({ width, height, data }: Mask, area: number): Mask {
   const { starts, ends } = runsOf(data, width);
   const pieces = joinedRuns(starts, ends, width);
   const areas = new Uint32Array(starts.length);
-  for (const [run, piece] of pieces.entries()) areas[piece]! += ends[run]! - starts[run]!;
+  for (let run = 0; run < starts.length; run++) areas[pieces[run]!]! += ends[run]! - starts[run]!;
   const kept = new Uint8Array(width * height);
-  for (const [run, piece] of pieces.entries()) if (areas[piece]! >= area) kept.fill(1, starts[run], ends[run]);
+  for (let run = 0; run < starts.length; run++) {
+    if (areas[pieces[run]!]! >= area) kept.fill(1, starts[run], ends[run]);
+  }
   return { width, height, data: kept };
 }
 
@@ -55,11 +58,15 @@ export function removeSmall({ width, height, data }: Mask, area: number): Mask {
 function runsOf(data: Uint8Array, width: number): { starts: number[]; ends: number[] } {
   const starts: number[] = [];
   const ends: number[] = [];
-  for (let at = data.indexOf(1); at >= 0; at = data.indexOf(1, ends.at(-1))) {
+  for (let at = 0; at < data.length; ) {
+    if (data[at] === 0) {
+      at++;
+      continue;
+    }
     const rowEnd = at - (at % width) + width;
-    const clear = data.indexOf(0, at);
     starts.push(at);
-    ends.push(clear < 0 ? rowEnd : Math.min(clear, rowEnd));
+    while (at < rowEnd && data[at] === 1) at++;
+    ends.push(at);
   }
   return { starts, ends };
 }
@@ -72,14 +79,16 @@ function joinedRuns(starts: readonly number[], ends: readonly number[], width: n
     return run;
   };
   for (let run = 0, above = 0; run < starts.length; run++) {
-    const [from, to] = [starts[run]! - width, ends[run]! - width];
-    while (ends[above]! <= from) above++;
-    for (let other = above; starts[other]! < to; other++) {
-      const [a, b] = [first(run), first(other)];
-      parents[Math.max(a, b)] = Math.min(a, b);
+    while (ends[above]! <= starts[run]! - width) above++;
+    for (let other = above; starts[other]! < ends[run]! - width; other++) {
+      const a = first(run);
+      const b = first(other);
+      if (a < b) parents[b] = a;
+      else parents[a] = b;
     }
   }
-  return parents.map((_, run) => first(run));
+  for (let run = 0; run < parents.length; run++) parents[run] = first(run);
+  return parents;
 }
 
 /** With the gaps of fewer than `area` pixels filled. */

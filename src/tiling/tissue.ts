@@ -178,9 +178,9 @@ function whiteOf(data: Uint8Array, channel: number): number {
 export function otsu(values: Uint8Array): number {
   const histogram = new Float64Array(256);
   let total = 0;
-  for (const value of values) {
-    histogram[value]!++;
-    total += value;
+  for (let i = 0; i < values.length; i++) {
+    histogram[values[i]!]!++;
+    total += values[i]!;
   }
   let best = 0;
   let bestVariance = -1;
