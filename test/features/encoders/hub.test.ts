@@ -108,9 +108,12 @@ describe('a file of a repository', () => {
   it('goes on where the connection broke, however often, as long as each try brings something', async () => {
     hub.breaks.push(50_000, 1, 100_000, 7, 11, 13, 17, 19);
     expect(sha256(await readFile((await get())!))).toBe(sha256(WEIGHTS));
-    const ranges = hub.ranges();
-    expect(ranges.slice(0, 3)).toEqual(['bytes=50000-', 'bytes=50001-', 'bytes=150001-']);
-    expect(ranges).toHaveLength(8);
+    // What was sent last before a break may be lost with it, and is then asked for again.
+    const starts = hub.ranges().map((range) => Number(/^bytes=(\d+)-$/.exec(range)![1]));
+    expect(starts[0]).toBe(50_000);
+    expect(starts[2]).toBeGreaterThanOrEqual(150_000);
+    expect(starts).toEqual(starts.toSorted((a, b) => a - b));
+    expect(starts).toHaveLength(8);
   });
 
   it('goes on in another run', async () => {
