@@ -50,7 +50,7 @@ export interface BagRows {
   readonly scores: Scores;
 }
 
-/** Rows as they lie in the file. Their `features` are made from `stored` whenever they are asked for: who wants scores waits for none. */
+/** Rows as they lie in the file. Their `features` are `stored` itself, or widened from it whenever they are asked for: who wants scores waits for none. */
 export interface StoredRows extends BagRows {
   /** f32, or the words of f16. */
   readonly stored: Float32Array | Uint16Array;
@@ -224,7 +224,7 @@ export async function* readBagRows(path: string): AsyncGenerator<StoredRows> {
       yield {
         ...{ first, count, stored, coords, scores },
         get features() {
-          return stored instanceof Uint16Array ? widenHalf(stored) : stored.slice();
+          return stored instanceof Uint16Array ? widenHalf(stored) : stored;
         },
       };
       first += count;

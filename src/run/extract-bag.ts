@@ -41,8 +41,8 @@ export async function extractBag<Rows>(
 }
 
 /**
- * Batches in the encoder's hands: one to work on and some that wait, so that it does not run dry while this thread looks at another
- * slide's tissue or reckons a prediction.
+ * Batches in the encoder's hands: one to work on and some that wait, so that it does not run dry while this thread traces another
+ * slide's outlines or reckons a prediction.
  */
 const BATCHES_IN_HAND = 4;
 

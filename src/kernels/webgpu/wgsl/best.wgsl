@@ -1,5 +1,6 @@
 // The best of a workgroup's candidates, known to all its threads: the largest key, of equal ones the earliest position.
-// Position -1 is no candidate. Barriers as in treeSum.wgsl.
+// Position -1 is no candidate. Barriers: one before each level of the tree
+// reads what the level below wrote, one before the root is overwritten.
 const LANES: u32 = 64;
 var<workgroup> best_keys: array<f32, LANES>;
 var<workgroup> best_positions: array<i32, LANES>;
