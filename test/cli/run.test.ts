@@ -209,35 +209,52 @@ describe('lamina run on many slides', () => {
     expect(stderr).toMatch(/^1\/1 notes: failed \(open\)\. .*notes\.svs.*\.\n$/);
     expect(await tree(at('bad/slides'))).toEqual([]);
   });
+});
+
+describe('lamina run that is stopped', () => {
+  // So many that what stops it arrives long before the last of them.
+  const names = Array.from({ length: 24 }, (_, i) => `copy-${i}`);
+  const copies = names.map((name) => `${name}.tif`);
+  const done = names.map(() => 'done');
+
+  beforeAll(async () => {
+    await Promise.all(copies.map((name) => copyFile(slides[0]!, at('slides', name))));
+  });
+  const runAll = (out: string, ...more: string[]) =>
+    run(
+      out,
+      copies.map((name) => at('slides', name)),
+      ...more,
+    );
 
   it('goes on after a kill with what is left', async () => {
-    const killed = start(run('killed', slides));
-    await killed.until(/1\/3 a: .*\n/);
+    const killed = start(runAll('killed'));
+    await killed.until(/1\/24 copy-0: .*\n/);
     killed.process.kill('SIGKILL');
     await killed.ended;
     const left = await tree(at('killed'));
     // The one that was reported, and what else was finished before the kill arrived.
-    const finished = ['a', 'b', 'c'].map((id) => left.includes(`slides/${id}/slide.json`));
+    const finished = names.map((id) => left.includes(`slides/${id}/slide.json`));
     expect(finished[0]).toBe(true);
-    expect(finished[2]).toBe(false);
-    const { code, stdout } = await lamina(...run('killed', slides, '--json'));
+    expect(finished[23]).toBe(false);
+    const { code, stdout } = await lamina(...runAll('killed', '--json'));
     expect(code).toBe(0);
     expect(JSON.parse(stdout).slides.map(({ skipped }: { skipped: boolean }) => skipped)).toEqual(finished);
     expect((await tree(at('killed'))).filter((name) => name.includes('.partial'))).toEqual([]);
-    expect((await table('killed/summary.csv')).map(({ status }) => status)).toEqual(['done', 'done', 'done']);
+    expect((await table('killed/summary.csv')).map(({ status }) => status)).toEqual(done);
   });
 
   it('ends tidily on Ctrl-C, with 130, and goes on later', async () => {
-    const stopped = start(run('stopped', slides));
-    await stopped.until(/1\/3 a: .*\n/);
+    const stopped = start(runAll('stopped'));
+    await stopped.until(/1\/24 copy-0: .*\n/);
     stopped.process.kill('SIGINT');
     const { code, stderr } = await stopped.ended;
     expect(code).toBe(130);
     expect(stderr).toMatch(/lamina: Interrupted\..*\n$/);
     expect((await tree(at('stopped'))).filter((name) => name.includes('.partial'))).toEqual([]);
     expect(await json<RunResult>('stopped/run.json')).toMatchObject({ finishedAt: null });
-    const { stdout } = await lamina(...run('stopped', slides, '--json'));
-    expect(JSON.parse(stdout).slides.map(({ status }: { status: string }) => status)).toEqual(['done', 'done', 'done']);
+    const { stdout } = await lamina(...runAll('stopped', '--json'));
+    expect(JSON.parse(stdout).slides.map(({ status }: { status: string }) => status)).toEqual(done);
   });
 });
 
