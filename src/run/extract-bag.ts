@@ -11,6 +11,8 @@ export interface ExtractOptions {
   /** What is done to the colours of the slide. */
   readonly recolouring: Recolouring | null;
   readonly signal: AbortSignal;
+  /** Told when the encoder has been given the last batch. */
+  readonly onAllGiven: () => void;
   /** Patches encoded so far, those left out included. Awaited: the next ones are encoded meanwhile, but not put away. */
   readonly onProgress: (done: number) => Promise<void>;
 }
@@ -30,9 +32,9 @@ export async function extractBag<Rows>(
   grid: PatchGrid,
   batches: AsyncIterable<PatchStreamBatch>,
   sink: BagSink<Rows>,
-  { sieve, recolouring, signal, onProgress }: ExtractOptions,
+  { sieve, recolouring, signal, onAllGiven, onProgress }: ExtractOptions,
 ): Promise<void> {
-  for await (const { batch, rows } of encoded(sink, batches, recolouring, signal)) {
+  for await (const { batch, rows } of encoded(sink, batches, recolouring, signal, onAllGiven)) {
     const kept = sieve.rows(batch);
     batch.release();
     await sink.append(rows, kept, coordsOf(grid, batch, kept));
@@ -52,6 +54,7 @@ async function* encoded<Rows>(
   batches: AsyncIterable<PatchStreamBatch>,
   slide: Recolouring | null,
   signal: AbortSignal,
+  onAllGiven: () => void,
 ): AsyncGenerator<EncodedBatch<Rows>> {
   const underway: Promise<EncodedBatch<Rows>>[] = [];
   try {
@@ -64,6 +67,7 @@ async function* encoded<Rows>(
       underway.push(work);
       if (underway.length === BATCHES_IN_HAND) yield await underway.shift()!;
     }
+    onAllGiven();
     while (underway.length > 0) yield await underway.shift()!;
   } finally {
     await Promise.allSettled(underway);

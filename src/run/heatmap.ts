@@ -6,6 +6,8 @@ import type { TissueMask } from '../tiling/tissue.ts';
 import type { Level0Px } from '../units.ts';
 import { viridis } from '../viridis.ts';
 
+type Rgb = ReturnType<typeof viridis>;
+
 export interface PatchScores {
   /** count x 2, level-0 px of each patch's top-left corner. */
   readonly coords: Int32Array;
@@ -29,15 +31,20 @@ export function drawHeatmap(thumbnail: Overview, tissue: TissueMask, patches: Pa
 
   const shares = scoreOfPixels(thumbnail, patches);
   const toMask = level0PerPixel / tissue.level0PerPixel;
+  const inMask = (pixel: number, size: number) => Math.min(size - 1, Math.floor((pixel + 0.5) * toMask));
+  const maskColumns = Int32Array.from({ length: width }, (_, x) => inMask(x, tissue.width));
   // Neighbours mostly lie in the same patch.
-  let [last, colour] = [Number.NaN, viridis(0)];
+  let last = Number.NaN;
+  let colour = viridis(0);
   for (let y = 0; y < height; y++) {
-    const maskRow = Math.min(tissue.height - 1, Math.floor((y + 0.5) * toMask)) * tissue.width;
+    const maskRow = inMask(y, tissue.height) * tissue.width;
     for (let x = 0; x < width; x++) {
       const share = shares[y * width + x]!;
-      const onTissue = tissue.data[maskRow + Math.min(tissue.width - 1, Math.floor((x + 0.5) * toMask))] === 1;
-      if (!onTissue || Number.isNaN(share)) continue;
-      if (share !== last) [last, colour] = [share, viridis(share)];
+      if (Number.isNaN(share) || tissue.data[maskRow + maskColumns[x]!] !== 1) continue;
+      if (share !== last) {
+        last = share;
+        colour = viridis(share);
+      }
       tint(data, y * width + x, colour, TINT);
     }
   }
@@ -63,7 +70,7 @@ export function percentiles(values: Float32Array): Float32Array {
   return shares;
 }
 
-/** Percentile of the patch over each thumbnail pixel, the mean where patches overlap, NaN where there is none. */
+/** Percentile of the patch over each thumbnail pixel, the mean where patches overlap, NaN (0 / 0) where there is none. */
 function scoreOfPixels(
   { width, height, level0PerPixel }: Overview,
   { coords, scores, side }: PatchScores,
@@ -71,23 +78,28 @@ function scoreOfPixels(
   const sums = new Float32Array(width * height);
   const counts = new Uint16Array(width * height);
   const pixel = (level0: number) => Math.max(0, Math.round(level0 / level0PerPixel));
-  percentiles(scores).forEach((share, patch) => {
+  const shares = percentiles(scores);
+  for (let patch = 0; patch < shares.length; patch++) {
     const [left, top] = [coords[2 * patch]!, coords[2 * patch + 1]!];
-    for (let y = pixel(top), bottom = Math.min(height, pixel(top + side)); y < bottom; y++) {
-      for (let x = pixel(left), right = Math.min(width, pixel(left + side)); x < right; x++) {
-        sums[y * width + x]! += share;
-        counts[y * width + x]!++;
+    const right = Math.min(width, pixel(left + side));
+    const bottom = Math.min(height, pixel(top + side));
+    for (let y = pixel(top); y < bottom; y++) {
+      for (let x = pixel(left), at = y * width + x; x < right; x++, at++) {
+        sums[at] = sums[at]! + shares[patch]!;
+        counts[at] = counts[at]! + 1;
       }
     }
-  });
-  return sums.map((sum, i) => (counts[i] === 0 ? Number.NaN : sum / counts[i]!));
+  }
+  for (let at = 0; at < sums.length; at++) sums[at] = sums[at]! / counts[at]!;
+  return sums;
 }
 
-function tint(data: Uint8Array, pixel: number, colour: readonly number[], strength: number): void {
-  for (let channel = 0; channel < 3; channel++) {
-    const at = pixel * 3 + channel;
-    data[at] = Math.round(data[at]! * (1 - strength) + colour[channel]! * strength);
-  }
+function tint(data: Uint8Array, pixel: number, [red, green, blue]: Rgb, strength: number): void {
+  const at = pixel * 3;
+  // Storing cuts off what is behind the point.
+  data[at] = data[at]! * (1 - strength) + red * strength + 0.5;
+  data[at + 1] = data[at + 1]! * (1 - strength) + green * strength + 0.5;
+  data[at + 2] = data[at + 2]! * (1 - strength) + blue * strength + 0.5;
 }
 
 /** Minus, colours from low to high attention, plus: drawn without letters, so that no font is needed. */

@@ -129,9 +129,9 @@ export async function runSlide(
       await stages.run('write', () => writeSurvey(job));
       return { ...job, batches, live: control.live && line.encoder ? await openLive(job) : null };
     });
-    const extracted = await stations.extract.run(async () => {
+    const extracted = await stations.extract.run(async (makeRoom) => {
       signal.throwIfAborted();
-      const job = line.encoder ? await extract(prepared, line.encoder) : await measure(prepared);
+      const job = line.encoder ? await extract(prepared, line.encoder, makeRoom) : await measure(prepared);
       if (job.bag) opened.push(job.bag.close);
       requireReadable(prepared, job.survey.grid);
       return job;
@@ -226,7 +226,7 @@ async function measure(job: Job): Promise<ExtractedJob> {
 }
 
 /** Writes the bag, or holds it for the model. */
-async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob> {
+async function extract(job: PreparedJob, encoder: Encoder, onAllGiven: () => void): Promise<ExtractedJob> {
   const { work, survey, stain, options, control, batches, line, live } = job;
   const { grid } = survey;
   const { stages, signal } = control;
@@ -255,7 +255,7 @@ async function extract(job: PreparedJob, encoder: Encoder): Promise<ExtractedJob
         });
       };
       const recolouring = stain?.recolouring ?? null;
-      await extractBag(grid, batches, sink, { sieve, recolouring, signal, onProgress });
+      await extractBag(grid, batches, sink, { sieve, recolouring, signal, onAllGiven, onProgress });
       return await sink.finish();
     } finally {
       await sink.abort();

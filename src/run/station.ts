@@ -1,6 +1,6 @@
-/** A place of the line that holds one slide at a time; those that wait come in the order in which they asked. */
+/** A place of the line for one slide at a time; those that wait come in the order in which they asked. */
 export class Station {
-  #last: Promise<unknown> = Promise.resolve();
+  #last: Promise<void> = Promise.resolve();
   #slides = 0;
 
   /** Whether nobody is there, and nobody waits. */
@@ -8,10 +8,15 @@ export class Station {
     return this.#slides === 0;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#last;
-    const turn = before.then(work, work);
-    this.#last = turn.catch(() => {});
+  /** @param work may let the next one in before it is done, by calling `makeRoom`. */
+  async run<T>(work: (makeRoom: () => void) => Promise<T>): Promise<T> {
+    let makeRoom = () => {};
+    const room = new Promise<void>((resolve) => {
+      makeRoom = resolve;
+    });
+    const turn = this.#last.then(() => work(makeRoom));
+    turn.then(makeRoom, makeRoom);
+    this.#last = room;
     this.#slides++;
     try {
       return await turn;
@@ -23,7 +28,8 @@ export class Station {
 
 /**
  * The places of the line. While one slide is encoded, the next is opened and its first patches are read, and the one
- * before is aggregated, drawn and written.
+ * before is aggregated, drawn and written. The encoder gets the next slide's patches as soon as it has been given the last
+ * of this one's.
  */
 export class Stations {
   readonly prepare = new Station();

@@ -6,6 +6,7 @@ import { built } from '../built.ts';
 import { startBuilt } from '../built-worker.ts';
 import type { TileWindow } from './decode.ts';
 import type { CutTask } from './resample.ts';
+import type { Urgency } from './slide.ts';
 import type { TileEncoding } from './tile-encoding.ts';
 import type { TissueTask } from './tissue.ts';
 
@@ -54,6 +55,9 @@ interface Waiting {
   readonly enter: () => void;
 }
 
+/** Of so many that are let in while both wait, one is for later: the encoder will want that as well. */
+const turnsPerLater = 4;
+
 /** Full shares in a thread's hands: one to do, one to do next, and one being read from disk. */
 const sharesPerThread = 3;
 /** A tile of 1024 x 512 or more is a full share; small ones count by their pixels, down to this. */
@@ -72,7 +76,8 @@ export class DecodePool {
   readonly size: number;
   readonly #stuckAfterMs: number;
   readonly #threads: Thread[] = [];
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: Record<Urgency, Waiting[]> = { now: [], later: [] };
+  #turns = 0;
   #shares = 0;
   #nextId = 0;
   #closed = false;
@@ -88,6 +93,7 @@ export class DecodePool {
    * however many callers wait, only a few tiles' bytes are in memory.
    *
    * @param share see `shareOf`.
+   * @param urgency within it, who comes first is served first.
    * @returns the decoded buffer; null if the task had memory to write into, or if `prepare` gave null: nothing to do.
    * @throws what `prepare` throws, the decoder's reason, or the signal's.
    */
@@ -95,10 +101,11 @@ export class DecodePool {
     prepare: () => Promise<Task | null> | Task | null,
     signal?: AbortSignal,
     share = 1,
+    urgency: Urgency = 'now',
   ): Promise<ArrayBuffer | null> {
     signal?.throwIfAborted();
-    if (this.#waiting.length > 0 || !this.#hasRoom(share)) {
-      await new Promise<void>((enter) => this.#waiting.push({ share, enter }));
+    if (this.#next() !== null || !this.#hasRoom(share)) {
+      await new Promise<void>((enter) => this.#waiting[urgency].push({ share, enter }));
     } else this.#shares += share;
     try {
       signal?.throwIfAborted();
@@ -107,11 +114,12 @@ export class DecodePool {
       return task === null ? null : await this.#post(task);
     } finally {
       this.#shares -= share;
-      // The room goes straight to those who wait longest.
-      for (let next = this.#waiting[0]; next && this.#hasRoom(next.share); next = this.#waiting[0]) {
-        this.#waiting.shift();
-        this.#shares += next.share;
-        next.enter();
+      // The room goes straight to those who wait.
+      for (let next = this.#next(); next && this.#hasRoom(next[0]!.share); next = this.#next()) {
+        const { share, enter } = next.shift()!;
+        this.#turns++;
+        this.#shares += share;
+        enter();
       }
     }
   }
@@ -120,6 +128,13 @@ export class DecodePool {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all(this.#threads.splice(0).map((thread) => this.#end(thread, 'the decoder threads were closed')));
+  }
+
+  /** Who is let in next, the first of these; null if nobody waits. */
+  #next(): Waiting[] | null {
+    const { now, later } = this.#waiting;
+    if (now.length === 0) return later.length === 0 ? null : later;
+    return later.length > 0 && this.#turns % turnsPerLater === 0 ? later : now;
   }
 
   #hasRoom(share: number): boolean {

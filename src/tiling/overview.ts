@@ -5,6 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
 import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
+import { giveMemory, takeMemory } from './shared-memory.ts';
 import type { RgbImage, Slide, TileOptions } from './slide.ts';
 
 export interface Overview extends RgbImage {
@@ -43,15 +44,16 @@ export async function readOverview(slide: Slide, level0PerPixel: number, signal?
   let since = performance.now();
   const tileBytes = source.tileWidth * source.tileHeight * 3;
   const readTiles = async () => {
-    const into = tileBytes <= reusedBytes ? new SharedArrayBuffer(tileBytes) : undefined;
+    const into = tileBytes <= reusedBytes ? takeMemory(tileBytes) : undefined;
     while (next < source.columns * source.rows) {
       const index = next++;
       const [column, row] = [index % source.columns, Math.floor(index / source.columns)];
-      picture.add(await readTileOrNull(slide, source, column, row, { signal, into }), column, row);
+      picture.add(await readTileOrNull(slide, source, column, row, { signal, into, urgency: 'later' }), column, row);
       if (performance.now() - since < longestTurnMs) continue;
       await turn();
       since = performance.now();
     }
+    if (into) giveMemory(into);
   };
   await Promise.all(Array.from({ length: tilesAtOnce }, readTiles));
   return { width, height, data: picture.data, level0PerPixel: scale };
@@ -115,6 +117,8 @@ class AreaMeans {
   /** Red, green, blue and area of each pixel of the rows under way. */
   readonly #sums = new Map<number, Float32Array>();
   readonly #free: Float32Array[] = [];
+  /** Of tiles by their left side. */
+  readonly #columns = new Map<number, Columns>();
   /** Tiles to come, by row. */
   readonly #left: Uint32Array;
   /** Rows of tiles, and of pixels, that are complete, from the top. */
@@ -141,11 +145,11 @@ class AreaMeans {
   }
 
   #addTile(tile: RgbImage, x: number, y: number): void {
-    const columns = this.#columnsUnder(tile.width, x);
-    const line = new Float32Array(columns.count * 4);
+    let columns = this.#columns.get(x);
+    if (!columns) this.#columns.set(x, (columns = this.#columnsUnder(tile.width, x)));
+    const { line } = columns;
     for (let row = 0; row < tile.height; row++) {
-      line.fill(0);
-      sumLine(tile, row, columns, line);
+      sumLine(tile, row, columns);
       this.#addLine(line, columns.first, y + row);
     }
   }
@@ -161,7 +165,8 @@ class AreaMeans {
       places[column] = (pixel - first) * 4;
       shares[column] = Math.min(1, (pixel + 1 - from) * step);
     }
-    return { first, count: Math.ceil((x + width) / step) - first + 1, places, shares };
+    const count = Math.ceil((x + width) / step) - first + 1;
+    return { first, places, shares, line: new Float32Array(count * 4) };
   }
 
   #addLine(line: Float32Array, first: number, y: number): void {
@@ -204,16 +209,18 @@ class AreaMeans {
 
 /** Where the columns of a tile go. */
 interface Columns {
-  /** The first output pixel, and how many there are. */
+  /** The first output pixel. */
   readonly first: number;
-  readonly count: number;
   /** Of each column: its first output pixel's place in the sums of a line, and its share of that; the rest is the next one's. */
   readonly places: Int32Array;
   readonly shares: Float32Array;
+  /** Sums of one row of a tile: red, green, blue and width of each output pixel. */
+  readonly line: Float32Array;
 }
 
 /** One row of a tile, reduced across: each pixel goes to the one or two output pixels that it lies in. */
-function sumLine({ data, width }: RgbImage, row: number, { places, shares }: Columns, line: Float32Array): void {
+function sumLine({ data, width }: RgbImage, row: number, { places, shares, line }: Columns): void {
+  line.fill(0);
   for (let column = 0, at = row * width * 3; column < width; column++, at += 3) {
     const share = shares[column]!;
     const to = places[column]!;

@@ -9,6 +9,7 @@ import { sharedDecodePool } from './decode-pool.ts';
 import type { PatchGrid } from './grid.ts';
 import { type ReducedLevel, reducedLevel } from './reduced-level.ts';
 import type { CutTask, Normalisation, PlacedTile, Rectangle } from './resample.ts';
+import { giveMemory, takeMemory } from './shared-memory.ts';
 import type { Slide } from './slide.ts';
 
 /** Part of a patch that could not be read and is white. */
@@ -131,8 +132,6 @@ class PatchCutter {
   readonly #wanted: Uint32Array;
   /** Those that are being read or kept. */
   readonly #tiles = new Map<number, Tile>();
-  readonly #freeTiles: SharedArrayBuffer[] = [];
-  readonly #freeBatches: SharedArrayBuffer[] = [];
   readonly #batchBytes: number;
   readonly #waiting: (() => void)[] = [];
   #tilesHeld = 0;
@@ -170,8 +169,10 @@ class PatchCutter {
     cutBegun();
     const cut = await Promise.all(pieces);
     const pixels = cut.length === 1 ? cut[0]!.pixels : this.#join(cut);
+    let released = false;
     const release = () => {
-      if (pixels.byteLength === this.#batchBytes) this.#freeBatches.push(pixels);
+      if (!released) giveMemory(pixels);
+      released = true;
     };
     return { pixels, count, size: this.#grid.patchPx, first, holes: cut.flatMap(({ holes }) => holes), release };
   }
@@ -179,13 +180,13 @@ class PatchCutter {
   #join(pieces: readonly Piece[]): SharedArrayBuffer {
     const { patchPx } = this.#grid;
     const patchBytes = patchPx ** 2 * 3 * (this.#normalise ? 4 : 1);
-    const joined = new SharedArrayBuffer(this.#batchBytes);
+    const joined = takeMemory(this.#batchBytes);
     const whole = new Uint8Array(joined);
     let at = 0;
     for (const { pixels, count } of pieces) {
       whole.set(new Uint8Array(pixels, 0, count * patchBytes), at);
       at += count * patchBytes;
-      this.#freeBatches.push(pixels);
+      giveMemory(pixels);
     }
     return joined;
   }
@@ -199,7 +200,7 @@ class PatchCutter {
         cuts: read.map(({ rectangle, tiles }) => ({ rectangle, tiles })),
         size: this.#grid.patchPx,
         normalise: this.#normalise,
-        memory: this.#freeBatches.pop() ?? new SharedArrayBuffer(this.#batchBytes),
+        memory: takeMemory(this.#batchBytes),
       };
       await sharedDecodePool().run(() => task, this.#signal);
       const holes = read.map(({ missing }, i) => ({ patch: patches[i]!, missing }));
@@ -264,7 +265,7 @@ class PatchCutter {
   async #decode(column: number, row: number): Promise<TileContent> {
     const { level, reduce, tileWidth, tileHeight } = this.#source;
     this.#tilesHeld++;
-    const memory = this.#freeTiles.pop() ?? new SharedArrayBuffer(tileWidth * tileHeight * 3);
+    const memory = takeMemory(tileWidth * tileHeight * 3);
     try {
       const options = { signal: this.#signal, into: memory, reduce };
       const image = await this.#slide.readTileRgb(level, column, row, options);
@@ -273,7 +274,8 @@ class PatchCutter {
       this.#giveBack(memory);
       return 'empty';
     } catch (error) {
-      this.#giveBack(memory);
+      // A thread that hung at it may still write: its memory is nobody else's.
+      this.#tilesHeld--;
       if (error instanceof UserError && error.code === 'unreadable-tile') return 'bad';
       throw error;
     }
@@ -296,7 +298,7 @@ class PatchCutter {
 
   #giveBack(memory: SharedArrayBuffer): void {
     this.#tilesHeld--;
-    this.#freeTiles.push(memory);
+    giveMemory(memory);
   }
 
   #isFull(): boolean {

@@ -34,9 +34,12 @@ const mostInk = 0.5;
 
 /** Whether what looks like ink on a picture of the whole slide may be ink. */
 export function canTellInk({ data }: RgbImage): boolean {
-  let ink = 0;
-  for (let i = 0; i < data.length; i += 3) if (penColourOf(data[i]!, data[i + 1]!, data[i + 2]!) !== null) ink++;
-  return ink <= (mostInk * data.length) / 3;
+  let [ink, seen] = [0, 0];
+  // Every fifth pixel tells as much as all of them.
+  for (let i = 0; i < data.length; i += 15, seen++) {
+    if (penColourOf(data[i]!, data[i + 1]!, data[i + 2]!) !== null) ink++;
+  }
+  return ink <= mostInk * seen;
 }
 
 /**

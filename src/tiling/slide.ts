@@ -35,6 +35,9 @@ export interface RgbImage {
   readonly data: Uint8Array;
 }
 
+/** Patches for an encoder are waited for now, the survey of the next slide is for later. */
+export type Urgency = 'now' | 'later';
+
 export interface TileOptions {
   readonly signal?: AbortSignal | undefined;
   /** Shared memory of at least width x height x 3 bytes to decode into; `data` is then a view of it. */
@@ -44,6 +47,7 @@ export interface TileOptions {
    * codec can, it is decoded at that size at once.
    */
   readonly reduce?: number;
+  readonly urgency?: Urgency;
 }
 
 /** A stored tile as it lies in the file, ready for a browser when `mime` is a picture type that browsers read. */

@@ -150,7 +150,7 @@ async function decodeGridTile(
   grid: TileGrid,
   column: number,
   row: number,
-  { signal, into, reduce = 1 }: TileOptions,
+  { signal, into, reduce = 1, urgency }: TileOptions,
 ): Promise<RgbImage | null> {
   const width = Math.min(grid.tileWidth, grid.width - column * grid.tileWidth);
   const height = Math.min(grid.tileHeight, grid.height - row * grid.tileHeight);
@@ -164,7 +164,7 @@ async function decodeGridTile(
     const window = { width, height, left, top, reduce };
     return bytes && { kind: 'decode', bytes, encoding, window, into: into ?? null };
   };
-  const data = await pool.run(prepare, signal, shareOf(width * height));
+  const data = await pool.run(prepare, signal, shareOf(width * height), urgency);
   if (empty) return null;
   const [columns, rows] = [Math.ceil(width / reduce), Math.ceil(height / reduce)];
   return { width: columns, height: rows, data: new Uint8Array(data ?? into!, 0, columns * rows * 3) };

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { DecodePool, type DecodeTask } from '../../src/tiling/decode-pool.ts';
+import type { Urgency } from '../../src/tiling/slide.ts';
 
 const pool = new DecodePool(2);
 afterAll(() => pool.close());
@@ -31,6 +32,28 @@ describe('the pool of decoders', () => {
     });
     expect(await Promise.all(answers)).toEqual(Array.from({ length: 200 }, (_, i) => i));
     expect(most).toBeLessThanOrEqual(8);
+  });
+
+  it('does first what is wanted now, and a quarter of the turns what is wanted later', async () => {
+    const began: string[] = [];
+    const ask = (urgency: Urgency) =>
+      pool.run(
+        () => {
+          began.push(urgency);
+          return taskOf(1);
+        },
+        undefined,
+        1,
+        urgency,
+      );
+    await Promise.all([
+      ...Array.from({ length: 40 }, () => ask('later')),
+      ...Array.from({ length: 60 }, () => ask('now')),
+    ]);
+    // Six had room at once; of the next eighty, sixty were for now.
+    expect(began.slice(0, 6)).toEqual(Array(6).fill('later'));
+    expect(began.slice(6, 86).filter((urgency) => urgency === 'now')).toHaveLength(60);
+    expect(began.slice(86)).toEqual(Array(14).fill('later'));
   });
 
   it('decodes into shared memory when given some', async () => {
