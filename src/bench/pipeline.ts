@@ -7,7 +7,7 @@
  * one, whatever the order; so the line is timed also with an encoder that computes elsewhere, as a GPU does, and here only waits.
  */
 import { copyFile, link, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Encoder } from '../features/encoder.ts';
@@ -82,11 +82,13 @@ export async function benchPipeline(options: PipelineOptions): Promise<Report> {
       resultOf(`decode alone, ${what}`, decoded.seconds, 's'),
       resultOf('encode alone', encoding, 's'),
       resultOf('aggregate alone', aggregating, 's'),
-      resultOf('the line, against its slowest part', whole, 's', { baseline: slowest, mark }),
-      resultOf('the line with an encoder off the processor, against it', waiting, 's', {
+      resultOf('the line, against its slowest part', whole.seconds, 's', { baseline: slowest, mark }),
+      resultOf('the least for it: its processor time, shared by all cores', whole.processorSeconds, 's'),
+      resultOf('the line with an encoder off the processor, against it', waiting.seconds, 's', {
         baseline: waitSeconds * decoded.patches,
         mark,
       }),
+      resultOf('its processor time, shared by all cores', waiting.processorSeconds, 's'),
     ];
     const count = quick ? 50 : 1000;
     say(`a run of ${count} finished slides`);
@@ -112,10 +114,19 @@ function inputOf(path: string): SlideInput {
 
 const TILING = plainTiling();
 
-async function runLine(bench: Bench, name: string, line: Line): Promise<number> {
+interface Spent {
+  readonly seconds: number;
+  /** Of all threads, over the cores there are: no order of the work takes less. */
+  readonly processorSeconds: number;
+}
+
+async function runLine(bench: Bench, name: string, line: Line): Promise<Spent> {
   const start = performance.now();
+  const before = process.cpuUsage();
   await runBatch(bench.inputs, line, batchOptions(bench, name));
-  return (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  const seconds = (performance.now() - start) / 1000;
+  return { seconds, processorSeconds: (user + system) / 1e6 / availableParallelism() };
 }
 
 function batchOptions({ folder, signal }: Bench, name: string): BatchOptions {

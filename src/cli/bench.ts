@@ -66,7 +66,7 @@ export function configure(command: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `pipeline` 1, `tiling` 5, `viewer` 2, `mil` hours (say which with --task and --model).',
+      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `pipeline` 2, `tiling` 5, `viewer` 2, `mil` hours (say which with --task and --model).',
     )
     .action(
       async (
@@ -98,7 +98,7 @@ async function onSyntheticSlides(options: Options, say: (step: string) => void):
   try {
     const size = options.quick
       ? { slides: 2, widthPx: 1536, heightPx: 1024 }
-      : { slides: 3, widthPx: 12_000, heightPx: 9_000 };
+      : { slides: 12, widthPx: 12_000, heightPx: 9_000 };
     say(`${size.slides} slides are written`);
     const { slides } = await writeSyntheticCohort(folder, { seed: 1, ...size });
     return await benchPipeline({ ...options, slides: slides.map(({ path }) => path), signal, say });
