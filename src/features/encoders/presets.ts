@@ -30,6 +30,11 @@ const CC_BY_NC_ND = 'CC-BY-NC-ND-4.0';
 const OWKIN = 'Owkin non-commercial';
 const KAIKO = 'Kaiko non-commercial';
 const HALF = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
+/** OpenAI's CLIP. */
+const CLIP = {
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+} as const;
 const HIBOU = { mean: [0.7068, 0.5755, 0.722], std: [0.195, 0.2316, 0.1816] } as const;
 const H_OPTIMUS = { mean: [0.707223, 0.578729, 0.703617], std: [0.211883, 0.230117, 0.177517] } as const;
 
@@ -107,12 +112,12 @@ export const presets: readonly Preset[] = [
     name: 'conch',
     title: 'CONCH, image part',
     dimension: 512,
-    recipe: { size: 448, resize: 448, patchPx: 512, interpolation: 'bicubic' },
+    recipe: { ...CLIP, size: 448, resize: 448, patchPx: 512, interpolation: 'bicubic' },
     licence: CC_BY_NC_ND,
     ...hub('MahmoodLab/CONCH', true),
     note:
-      'Export encode_image(proj_contrast=False, normalize=False). Size from conch_ViT-B-16.json and transform from transform.py ' +
-      'of github.com/mahmoodlab/CONCH, whose default are the ImageNet constants; that the model does not carry others is not verified.',
+      'Export encode_image(proj_contrast=False, normalize=False). Size from conch_ViT-B-16.json, interpolation from transform.py ' +
+      "and constants, those of OpenAI's CLIP, from factory.py of github.com/mahmoodlab/CONCH.",
   }),
   preset({
     name: 'conch-v1.5',
@@ -121,7 +126,7 @@ export const presets: readonly Preset[] = [
     recipe: { size: 448, resize: 448, patchPx: 512 },
     licence: CC_BY_NC_ND,
     ...hub('MahmoodLab/conchv1_5', true),
-    note: 'ImageNet constants and bilinear interpolation are not verified: compare with the transform its loader returns.',
+    note: "The transform is that of TRIDENT's conchv1_5.py.",
   }),
   preset({
     name: 'virchow',
@@ -173,8 +178,8 @@ export const presets: readonly Preset[] = [
     licence: 'Apache-2.0',
     ...hub('histai/hibou-b', true),
     note:
-      'A ViT-B/14 with registers after arXiv:2406.05074; the constants, four registers and the access are those of Hibou-L, ' +
-      'not verified for this one.',
+      'A ViT-B/14 with registers after arXiv:2406.05074, four of them in the code of github.com/kaiko-ai/eva; the constants and ' +
+      'the access are those of Hibou-L, not verified for this one.',
   }),
   preset({
     name: 'hibou-l',
@@ -183,7 +188,9 @@ export const presets: readonly Preset[] = [
     recipe: { ...HIBOU, interpolation: 'bicubic', tokens: cls(5) },
     licence: 'Apache-2.0',
     ...hub('histai/hibou-L', true),
-    note: 'The pooled output is the class token after the last norm. The number of registers, four, is not verified; the class token does not depend on it.',
+    note:
+      'The pooled output is the class token after the last norm. Four registers as in the code of github.com/kaiko-ai/eva; ' +
+      'the class token does not depend on them.',
   }),
   kaiko('kaiko-vits8', 'Kaiko ViT-S/8', 'vit_small_patch8_224', 384, 1),
   kaiko('kaiko-vits16', 'Kaiko ViT-S/16', 'vit_small_patch16_224', 384, 1),
@@ -197,7 +204,7 @@ export const presets: readonly Preset[] = [
     recipe: { ...HALF, tokens: clsAndMean(1) },
     licence: 'MIT',
     ...hub('kaiko-ai/midnight', false),
-    note: 'Constants and licence from its model card. TRIDENT takes the class token alone (1536) unless told; its table gives 3072.',
+    note: 'Licence from its model card. TRIDENT takes the class token alone (1536) unless told; its table gives 3072.',
   }),
 ];
 
