@@ -71,9 +71,10 @@ function patchRoom(from: number, to: number, { interpolation, resize: between }:
   };
 }
 
-/** As torchvision's CenterCrop, which rounds the margin. */
+/** As torchvision's CenterCrop, which rounds the margin, and a half to the even side. */
 function cutMiddle(source: Uint8Array, from: number, target: Uint8Array, to: number): void {
-  const margin = Math.round((from - to) / 2);
+  const half = (from - to) / 2;
+  const margin = Number.isInteger(half) ? half : 2 * Math.round(half / 2);
   for (let row = 0; row < to; row++) {
     const start = ((margin + row) * from + margin) * 3;
     target.set(source.subarray(start, start + 3 * to), row * to * 3);

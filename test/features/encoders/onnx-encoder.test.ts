@@ -207,11 +207,19 @@ describe('an ONNX encoder', () => {
     expectClose(await encoder.encode(batch), meansOf(batch), 0.03);
   });
 
-  it('cuts out the middle where the recipe says so', async () => {
-    const encoder = await open(await write('cut.onnx', channelMeans()), { resize: SIDE + 8 });
-    const size = SIDE + 8;
+  it.each([
+    [8, 4],
+    [1, 0],
+    [3, 2],
+    [5, 2],
+    [7, 4],
+  ])('cuts out the middle where the recipe says so: of %d px too many, %d before it', async (more, before) => {
+    const size = SIDE + more;
+    const encoder = await open(await write('cut.onnx', channelMeans()), { resize: size });
     const pixels = new Uint8Array(3 * size * size).fill(255);
-    for (let y = 4; y < size - 4; y++) pixels.fill(100, (y * size + 4) * 3, (y * size + size - 4) * 3);
+    for (let y = before; y < before + SIDE; y++) {
+      pixels.fill(100, (y * size + before) * 3, (y * size + before + SIDE) * 3);
+    }
     const wanted = [0, 1, 2].map((channel) => normalised(100, channel));
     expectClose(await encoder.encode({ pixels, count: 1, size }), wanted, 1e-5);
   });
