@@ -89,7 +89,7 @@ async function benchNetwork(
     const batch = blots(count, session.plan.size);
     const ready = tensorOf(batch, session, encoder);
     const { values, shape } = await session.run(ready, count);
-    const wanted = poolTokens(found.path, values, shape, found.recipe.tokens);
+    const wanted = poolTokens(found.path, values, shape, found.recipe.tokens, session.plan.map);
     expectClose(found.name, await encoder.encode(batch), wanted, 1e-4);
     const [ours, theirs] = await inTurn(rounds, [
       () => stream(encoder, batch, rounds.batches),

@@ -1,6 +1,6 @@
 /** What of a network's inputs and outputs is the picture and what are the features, from the shapes that its file declares. */
 import { UserError } from '../../errors.ts';
-import type { Recipe } from './recipe.ts';
+import type { Layout, Recipe } from './recipe.ts';
 
 /** As onnxruntime tells it: a name instead of a number is a dimension of any size. */
 export interface PortShape {
@@ -14,12 +14,14 @@ export type PixelType = 'float32' | 'float16' | 'uint8';
 export interface GraphPlan {
   readonly input: string;
   readonly type: PixelType;
-  readonly layout: 'nchw' | 'nhwc';
+  readonly layout: Layout;
   /** Side of the picture. */
   readonly size: number;
   /** Pictures a run; null takes any number. */
   readonly batch: number | null;
   readonly output: string;
+  /** Of the output, if it is a map of features. */
+  readonly map: Layout;
 }
 
 const PIXEL_TYPES: readonly string[] = ['float32', 'float16', 'uint8'];
@@ -57,11 +59,12 @@ export function planGraph(
     size: sideOf(name, height, width, recipe),
     batch: typeof batch === 'number' && batch > 0 ? batch : null,
     output: chooseOutput(name, outputs, recipe),
+    map: recipe.map ?? layout,
   };
 }
 
 /** Three colours come second or last; where neither dimension says so, PyTorch's order is taken. */
-function layoutOf([, second, , last]: readonly (number | string)[]): GraphPlan['layout'] | null {
+function layoutOf([, second, , last]: readonly (number | string)[]): Layout | null {
   if (second === 3) return 'nchw';
   if (last === 3) return 'nhwc';
   return typeof second === 'number' ? null : 'nchw';

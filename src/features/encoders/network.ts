@@ -37,7 +37,7 @@ export async function encodeBatch(
     const wanted = Math.min(perRun, batch.count - first);
     const count = plan.batch ?? wanted;
     const { values, shape } = await session.run(await input.fill(batch, first, count), count);
-    const features = poolTokens(path, values, shape, recipe.tokens);
+    const features = poolTokens(path, values, shape, recipe.tokens, plan.map);
     parts.push(features.subarray(0, (features.length / count) * wanted));
   }
   const features = joined(parts);

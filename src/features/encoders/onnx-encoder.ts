@@ -77,7 +77,8 @@ async function openInWorker(worker: BatchWorker, { path, recipe, threads }: Onnx
 }
 
 /** Of the weights and of what is done to pictures and tokens: other features, another id. */
-function idHash(weights: string, { size, resize, mean, std, interpolation, tokens, output }: Recipe): string {
-  const rule = JSON.stringify([size, resize, mean, std, interpolation, tokens.pool, tokens.skip, output]);
+function idHash(weights: string, { size, resize, mean, std, interpolation, tokens, output, map }: Recipe): string {
+  const said = map === null ? [] : [map];
+  const rule = JSON.stringify([size, resize, mean, std, interpolation, tokens.pool, tokens.skip, output, ...said]);
   return createHash('sha256').update(weights).update(rule).digest('hex').slice(0, 12);
 }

@@ -24,7 +24,7 @@ export async function openOnDevice(
 ): Promise<Pick<Encoder, 'dimension' | 'encode' | 'onDevice' | 'close'>> {
   const session = await openGpuSession(path, recipe, device);
   const { plan, trial } = session;
-  const pooled = poolTokens(path, trial.values, trial.shape, recipe.tokens);
+  const pooled = poolTokens(path, trial.values, trial.shape, recipe.tokens, plan.map);
   requireFinite(path, pooled);
   const [pictures, ...shape] = trial.shape as [number, ...number[]];
   const dimension = pooled.length / pictures;
@@ -42,7 +42,7 @@ export async function openOnDevice(
       try {
         await session.run(data, count, storage);
         const place = { storage: target.storage, offset: target.offset + first * dimension, length: rows * dimension };
-        poolOnDevice(device, { storage, offset: 0, length }, shape, rows, recipe.tokens, place);
+        poolOnDevice(device, { storage, offset: 0, length }, shape, rows, recipe.tokens, plan.map, place);
       } finally {
         device.release(storage);
       }

@@ -4,9 +4,8 @@
  */
 import { answerQuestions } from '../batch-worker.ts';
 import type { PatchBatch } from '../encoder.ts';
-import type { GraphPlan } from './graph.ts';
 import { countFeatures, encodeBatch, type Network } from './network.ts';
-import { createPictureInput, type PictureInput } from './picture-input.ts';
+import { createPictureInput, type PictureInput, type Pictures } from './picture-input.ts';
 import type { Recipe } from './recipe.ts';
 import { openSession } from './session.ts';
 
@@ -16,7 +15,7 @@ export type Question =
   /** Answer: the features. */
   | { readonly kind: 'encode'; readonly batch: PatchBatch }
   /** Gets ready for `prepare`; no answer. */
-  | { readonly kind: 'plan'; readonly plan: GraphPlan; readonly recipe: Recipe }
+  | { readonly kind: 'plan'; readonly plan: Pictures; readonly recipe: Recipe }
   /** Answer: the input of the network, as `PictureInput.fill`. */
   | { readonly kind: 'prepare'; readonly batch: PatchBatch; readonly first: number; readonly count: number };
 

@@ -17,9 +17,12 @@ export interface PictureInput {
   fill(batch: PatchBatch, first: number, count: number): PixelData;
 }
 
+/** How the network takes pictures. */
+export type Pictures = Pick<GraphPlan, 'size' | 'layout' | 'type'>;
+
 type Preprocessing = Pick<Recipe, 'mean' | 'std' | 'interpolation' | 'resize'>;
 
-export function createPictureInput({ size, layout, type }: GraphPlan, recipe: Preprocessing): PictureInput {
+export function createPictureInput({ size, layout, type }: Pictures, recipe: Preprocessing): PictureInput {
   const numbers = 3 * size * size;
   const write =
     type === 'float32' && layout === 'nchw' ? planarFloats(size, recipe) : byTable(size, layout, type, recipe);

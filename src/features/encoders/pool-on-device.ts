@@ -1,10 +1,10 @@
 /** As `poolTokens`, without leaving the device. */
 import type { Device, Storage, View } from '../../kernels/device.ts';
-import type { TokenRule } from './recipe.ts';
+import type { Layout, TokenRule } from './recipe.ts';
 
 /**
- * @param raw what a network gave, `rows` and perhaps more of them, each of `shape`: (width), (tokens, width), or a map of features
- *   (width, rows, columns).
+ * @param raw what a network gave, `rows` and perhaps more of them, each of `shape`: (width), (tokens, width), or a map of features,
+ *   (width, rows, columns) or (rows, columns, width).
  * @param target rows x dimension
  */
 export function poolOnDevice(
@@ -13,6 +13,7 @@ export function poolOnDevice(
   shape: readonly number[],
   rows: number,
   rule: TokenRule,
+  map: Layout,
   target: View,
 ): void {
   const [first, second, third] = shape as [number, number?, number?];
@@ -29,7 +30,12 @@ export function poolOnDevice(
   };
 
   if (second === undefined) device.run('add', [raw, null, target], [target.length, 1, 0]);
-  else if (third !== undefined) {
+  else if (third !== undefined && map === 'nhwc') {
+    // Each patch is a bag of its places.
+    const places = first * second;
+    const offsets = constant(Int32Array.from({ length: rows + 1 }, (_, patch) => patch * places));
+    device.run('poolRows', [raw, offsets, target, null], [rows * places, third, rows, 0]);
+  } else if (third !== undefined) {
     const places = second * third;
     const share = constant(new Float32Array(places).fill(1 / places));
     device.run('matmul', [raw, share, null, target], [rows * first, 1, places, 0, 1, 0, -1]);

@@ -1,10 +1,10 @@
 /** From what a network gives to one vector a patch. */
 import { UserError } from '../../errors.ts';
-import type { TokenRule } from './recipe.ts';
+import type { Layout, TokenRule } from './recipe.ts';
 
 /**
- * @param values of an output of `shape`: (n, width) is taken as it is, (n, tokens, width) by the rule, and of
- *   (n, width, rows, columns), a map of features, the mean over the places.
+ * @param values of an output of `shape`: (n, width) is taken as it is, (n, tokens, width) by the rule, and of a map of features,
+ *   (n, width, rows, columns) or with the width last, as `map` says, the mean over the places.
  * @returns n x dimension
  * @throws UserError `encoder-output`
  */
@@ -13,10 +13,15 @@ export function poolTokens(
   values: Float32Array,
   shape: readonly number[],
   rule: TokenRule,
+  map: Layout,
 ): Float32Array {
   const [n, second, third, fourth] = shape as [number, number, number?, number?];
   if (third === undefined) return values;
-  if (fourth !== undefined) return meanOfPlaces(values, n * second, third * fourth);
+  if (fourth !== undefined) {
+    return map === 'nchw'
+      ? meanOfPlaces(values, n * second, third * fourth)
+      : meanOfTokens(values, n, second * third, fourth);
+  }
   const { pool, skip } = rule;
   const patches = second - skip;
   if (patches < (pool === 'cls' ? 0 : 1)) {
@@ -37,6 +42,18 @@ export function poolTokens(
     if (pool !== 'cls') meanOfRows(tokens.subarray(skip * width), row.subarray(dimension - width));
   }
   return features;
+}
+
+/** n x tokens x width */
+function meanOfTokens(values: Float32Array, n: number, tokens: number, width: number): Float32Array {
+  const means = new Float32Array(n * width);
+  for (let i = 0; i < n; i++) {
+    meanOfRows(
+      values.subarray(i * tokens * width, (i + 1) * tokens * width),
+      means.subarray(i * width, (i + 1) * width),
+    );
+  }
+  return means;
 }
 
 function meanOfRows(rows: Float32Array, mean: Float32Array): void {

@@ -12,6 +12,9 @@ export interface TokenRule {
   readonly skip: number;
 }
 
+/** Where the channels of pictures and maps are: before rows and columns, or after them. */
+export type Layout = 'nchw' | 'nhwc';
+
 export interface Recipe {
   /** Side of the input in pixels. */
   readonly size: number;
@@ -25,6 +28,8 @@ export interface Recipe {
   readonly std: readonly [number, number, number];
   readonly interpolation: Interpolation;
   readonly tokens: TokenRule;
+  /** Of a map of features; null takes that of the pictures. */
+  readonly map: Layout | null;
   /** The output to take, where there are several. */
   readonly output: string | null;
 }
@@ -40,6 +45,7 @@ export const defaultRecipe: Recipe = {
   ...IMAGENET,
   interpolation: 'bilinear',
   tokens: { pool: 'cls', skip: 1 },
+  map: null,
   output: null,
 };
 
@@ -93,5 +99,6 @@ const CHECKS: Readonly<Record<keyof Recipe, { wanted: string; fits: (value: unkn
       return isPool && isCount(skip) && Object.keys(rest).length === 0;
     },
   },
+  map: { wanted: 'nchw or nhwc', fits: (value) => value === null || value === 'nchw' || value === 'nhwc' },
   output: { wanted: 'the name of an output', fits: (value) => value === null || typeof value === 'string' },
 };

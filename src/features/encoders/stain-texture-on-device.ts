@@ -51,7 +51,7 @@ export function stainTextureOn(device: Device | null): (DeviceEncoding & { close
       await worker?.thread.close();
       const thread = openBatchWorker(built('./onnx-worker.js', import.meta.url), 'stain-texture');
       worker = { size, thread };
-      const plan = { input: '', output: '', type: 'uint8', layout: 'nhwc', size, batch: null } as const;
+      const plan = { type: 'uint8', layout: 'nhwc', size } as const;
       const recipe = { ...defaultRecipe, size, resize: size };
       await thread.ask({ kind: 'plan', plan, recipe } satisfies Question);
     }

@@ -282,6 +282,7 @@ describe('weights on the disk', () => {
     ['{"std": [1, 1, 0]}', /std must be/],
     ['{"tokens": {"pool": "cls+mean", "skip": 0}}', /tokens must be/],
     ['{"tokens": {"pool": "max", "skip": 1}}', /tokens must be/],
+    ['{"map": "hwc"}', /map must be nchw or nhwc/],
     ['{"resize": 100}', /less than size/],
     ['{"interpolation": "nearest"}', /interpolation must be/],
   ])('with a recipe of %s are refused', async (text, says) => {

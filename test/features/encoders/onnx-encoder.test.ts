@@ -5,10 +5,12 @@ import type { Encoder, PatchBatch } from '../../../src/features/encoder.ts';
 import { openOnnxEncoder } from '../../../src/features/encoders/onnx-encoder.ts';
 import { defaultRecipe, type Recipe } from '../../../src/features/encoders/recipe.ts';
 import {
+  allLast,
   channelMeans,
   channelMeansLast,
   embedding,
   featureMap,
+  featureMapLast,
   flatInput,
   networkFolder,
   overflowing,
@@ -166,6 +168,11 @@ describe('an ONNX encoder', () => {
     const squares = [squaresOf(batch, 0), squaresOf(batch, 1)];
     const map = await open(await write('map.onnx', featureMap));
     expectClose(await map.encode(batch), squares.flatMap(meanOfRows), 1e-4);
+    const last = await open(await write('all-last.onnx', allLast));
+    expectClose(await last.encode(batch), squares.flatMap(meanOfRows), 1e-4);
+    const said = await open(await write('map-last.onnx', featureMapLast), { map: 'nhwc' });
+    expectClose(await said.encode(batch), squares.flatMap(meanOfRows), 1e-4);
+    expect((await open(join(folder, 'map-last.onnx'))).id).not.toBe(said.id);
     const pooled = await open(join(folder, 'tokens.onnx'), { output: 'pooler_output' });
     const most = squares.flatMap((rows) => rows[0]!.map((_, k) => Math.max(...rows.map((row) => row[k]!))));
     expectClose(await pooled.encode(batch), most, 1e-4);

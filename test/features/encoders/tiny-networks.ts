@@ -75,6 +75,24 @@ export const featureMap: Graph = {
   outputs: [port('map', ['n', WIDTH, SIDE / SQUARE, SIDE / SQUARE])],
 };
 
+/** The same with the width last, (n, rows, columns, WIDTH), of pictures as PyTorch has them. */
+export const featureMapLast: Graph = {
+  nodes: [EMBED, { op: 'Transpose', inputs: ['map'], outputs: ['last'], attributes: { perm: [0, 2, 3, 1] } }],
+  initializers: [embeddingTensor],
+  inputs: [pixels()],
+  outputs: [port('last', ['n', SIDE / SQUARE, SIDE / SQUARE, WIDTH])],
+};
+
+/** As `featureMapLast`, of pictures (n, h, w, 3). */
+export const allLast: Graph = {
+  ...featureMapLast,
+  nodes: [
+    { op: 'Transpose', inputs: ['picture'], outputs: ['pixels'], attributes: { perm: [0, 3, 1, 2] } },
+    ...featureMapLast.nodes,
+  ],
+  inputs: [port('picture', ['n', SIDE, SIDE, 3])],
+};
+
 /**
  * A class token (twice the first square's), registers and the squares' tokens: (n, 1 + REGISTERS + TOKENS, WIDTH) as
  * `last_hidden_state`, with a `pooler_output` beside it that is something else.

@@ -4,7 +4,17 @@ import { openOnnxEncoder } from '../../../src/features/encoders/onnx-encoder.ts'
 import { defaultRecipe, type Recipe } from '../../../src/features/encoders/recipe.ts';
 import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
 import { openSwiftShader, withoutSwiftShader } from '../../kernels/webgpu/swiftshader.ts';
-import { channelMeans, featureMap, networkFolder, overflowing, REGISTERS, SIDE, tokens } from './tiny-networks.ts';
+import {
+  allLast,
+  channelMeans,
+  featureMap,
+  featureMapLast,
+  networkFolder,
+  overflowing,
+  REGISTERS,
+  SIDE,
+  tokens,
+} from './tiny-networks.ts';
 
 function batchOf(count: number): PatchBatch {
   const pixels = Uint8Array.from({ length: count * SIDE * SIDE * 3 }, (_, i) => (i * 7919 + count) % 256);
@@ -41,6 +51,8 @@ describe.skipIf(withoutSwiftShader !== null)(
       ['pooled features', channelMeans(), {}],
       ['a batch of fixed size', channelMeans('float32', 2), {}],
       ['a map of features', featureMap, {}],
+      ['a map with the width last', featureMapLast, { map: 'nhwc' }],
+      ['pictures and map with the channels last', allLast, {}],
       ['the class token', tokens, { tokens: { pool: 'cls', skip } }],
       ['the mean of the tokens', tokens, { tokens: { pool: 'mean', skip } }],
       ['the mean of all tokens', tokens, { tokens: { pool: 'mean', skip: 0 } }],
