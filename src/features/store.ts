@@ -29,6 +29,7 @@ import {
 } from 'apache-arrow';
 import { cannotWrite, messageOf, UserError } from '../errors.ts';
 import type { Bag, BagMeta } from './bag.ts';
+import { badBag } from './bag-fault.ts';
 import { fromHalf, toHalf, widenHalf } from './half.ts';
 
 export type FeatureType = 'f16' | 'f32';
@@ -583,19 +584,10 @@ function partial(path: string): string {
   return `${path}.partial`;
 }
 
-function badBag(path: string, why: string): UserError {
-  return new UserError('bad-bag', `${path}: not a readable bag, ${why}.`, 'Delete it and extract the slide again.');
-}
-
 function unreadable(path: string, error: unknown): unknown {
   if (error instanceof UserError) return error;
   const code = (error as NodeJS.ErrnoException).code;
   if (code === 'ENOENT')
     return new UserError('no-bag', `${path}: no such bag.`, 'Extract the slide first: lamina extract.');
-  return new UserError(
-    'bad-bag',
-    `${path}: not a readable bag (${messageOf(error)}).`,
-    'Delete it and extract the slide again.',
-    { cause: error },
-  );
+  return badBag(path, messageOf(error), { cause: error });
 }

@@ -2,6 +2,7 @@
 import { UserError } from '../errors.ts';
 import { type Bag, type BagMeta, cellsOfBag } from '../features/bag.ts';
 import { requireMatch } from '../features/bag-check.ts';
+import { notFinite } from '../features/bag-fault.ts';
 import type { Device, View } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
 import type { MambaMil } from './mambamil.ts';
@@ -161,15 +162,8 @@ function isMambaMil(model: BagModel): model is MambaMil {
 
 async function readFinite(name: string, source: RowSource, first: number, count: number): Promise<Float32Array> {
   const rows = await source.read(first, count);
-  for (let i = 0; i < rows.length; i++) {
-    if (Number.isFinite(rows[i])) continue;
-    const [row, column] = [first + Math.floor(i / source.dimension), i % source.dimension];
-    throw new UserError(
-      'not-finite',
-      `${name}: feature ${column} of patch ${row} is ${rows[i]}.`,
-      'Extract the slide again, or drop that patch.',
-    );
-  }
+  const bad = notFinite(rows, source.dimension, first);
+  if (bad) throw new UserError('not-finite', `${name}: ${bad}.`, 'Extract the slide again, or drop that patch.');
   return rows;
 }
 

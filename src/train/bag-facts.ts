@@ -1,6 +1,7 @@
 /** What the bags of a cohort are, seen before any training: sizes, encoders, scales, numbers that are none. */
 import { messageOf, UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
+import { notFinite } from '../features/bag-fault.ts';
 import { readBagHead, readBagRows } from '../features/store.ts';
 import type { BagFile } from './bag-files.ts';
 import { type CohortRow, listed, namedRows } from './cohort.ts';
@@ -20,15 +21,13 @@ export async function readBagFacts({ path }: BagFile): Promise<BagFacts | string
     const { meta, dimension } = await readBagHead(path);
     let count = 0;
     let placed = false;
-    let notFinite: string | null = null;
+    let bad: string | null = null;
     for await (const { first, features, coords, count: rows } of readBagRows(path)) {
-      const at: number = notFinite === null ? features.findIndex((value) => !Number.isFinite(value)) : -1;
-      if (at >= 0)
-        notFinite = `feature ${at % dimension} of patch ${first + Math.floor(at / dimension)} is ${features[at]}`;
+      bad ??= notFinite(features, dimension, first);
       count += rows;
       placed = coords !== null;
     }
-    return { meta, dimension, count, placed, notFinite };
+    return { meta, dimension, count, placed, notFinite: bad };
   } catch (error) {
     return error instanceof UserError ? error.problem : messageOf(error);
   }

@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { cellsOfBag } from '../features/bag.ts';
+import { notFinite } from '../features/bag-fault.ts';
 import { readBag } from '../features/store.ts';
 import { type CohortRow, namedRows } from './cohort.ts';
 import { type BagSource, memorySource, type TrainingBag } from './training-bag.ts';
@@ -40,7 +41,8 @@ export async function readTrainingBag({ id, path }: BagFile, dimension: number |
       'Leave the slide out, or check its tissue mask.',
     );
   }
-  requireFinite(path, bag.features, bag.dimension);
+  const bad = notFinite(bag.features, bag.dimension);
+  if (bad) throw new UserError('not-finite', `${path}: ${bad}.`, 'Extract the slide again, or leave it out.');
   return {
     id,
     count: bag.count,
@@ -48,17 +50,6 @@ export async function readTrainingBag({ id, path }: BagFile, dimension: number |
     features: bag.features,
     cells: cellsOfBag(bag),
   };
-}
-
-export function requireFinite(name: string, features: Float32Array, dimension: number): void {
-  for (let i = 0; i < features.length; i++) {
-    if (Number.isFinite(features[i])) continue;
-    throw new UserError(
-      'not-finite',
-      `${name}: feature ${i % dimension} of patch ${Math.floor(i / dimension)} is ${features[i]}.`,
-      'Extract the slide again, or leave it out.',
-    );
-  }
 }
 
 /** A folder of bags, or a run: `<id>.arrow`, `<id>/bag.arrow`, `slides/<id>/bag.arrow`. */
