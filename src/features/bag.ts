@@ -37,6 +37,17 @@ export interface Bag {
   readonly coords: Int32Array | null;
 }
 
+/** With what follows from two of scale, pixels and side on the slide, where it is not said. */
+export function completed(meta: BagMeta): BagMeta {
+  const { mpp, patchPx, patchMpp } = meta;
+  const side = meta.patchLevel0Px ?? (patchMpp && patchPx && mpp ? (patchMpp * patchPx) / mpp : null);
+  return {
+    ...meta,
+    patchMpp: patchMpp ?? (side && patchPx && mpp ? (mpp * side) / patchPx : null),
+    patchLevel0Px: side,
+  };
+}
+
 /** Row and column of each patch on the slide's grid (rows x 2), for orders of scanning; null when the bag does not say where they lie. */
 export function cellsOfBag({ coords, meta }: Pick<Bag, 'coords' | 'meta'>): Int32Array | null {
   const stride = meta.strideLevel0Px ?? meta.patchLevel0Px;

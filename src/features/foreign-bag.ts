@@ -8,12 +8,22 @@
 import { open, readFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { UserError } from '../errors.ts';
-import type { Level0Px, Mpp } from '../units.ts';
-import type { BagMeta } from './bag.ts';
+import type { Level0Px, Micrometres, Mpp } from '../units.ts';
+import { type BagMeta, completed } from './bag.ts';
+import { badBag, notFinite } from './bag-fault.ts';
 import { fromHalf } from './half.ts';
-import { type Attributes, type Hdf5Reader, hdf5Reason, NotATable, openHdf5, type Table } from './hdf5-file.ts';
+import {
+  type Attributes,
+  type Hdf5Reader,
+  hdf5Reason,
+  isFloat,
+  matrixOf,
+  NotATable,
+  openHdf5,
+  type Table,
+} from './hdf5-file.ts';
 import type { BagHead, BagRows } from './store.ts';
-import { isTensor, readTorch, type TorchTensor } from './torch-file.ts';
+import { isTensor, isTorchFile, readTorch, type TorchTensor } from './torch-file.ts';
 
 /** What the person says of a bag, over what its file says. */
 export interface BagFacts {
@@ -45,19 +55,20 @@ const ROWS_AT_ONCE = 1024;
 const WIDEST = 65_536;
 const MOST_ROWS = 100_000_000;
 
-/** @throws UserError `no-bag`, `bad-bag`, `which-features`, `no-mpp` (places in micrometres), `unknown-unit`. */
+/** @throws UserError `no-bag`, `bad-bag`, `which-features`, `no-mpp` (places in micrometres), `unknown-unit`, `not-torch`. */
 export async function openForeignBag(path: string, facts: BagFacts): Promise<ForeignBag> {
   const kind = await kindOf(path);
   if (kind === 'torch') return await openTorchBag(path, facts);
   const file = await openHdf5(path).catch((error) => {
-    throw badBag(path, hdf5Reason(error), error);
+    throw badBag(path, hdf5Reason(error), { cause: error });
   });
   try {
     return hdf5Bag(path, file, facts);
   } catch (error) {
     file.close();
     if (error instanceof UserError) throw error;
-    throw badBag(path, error instanceof NotATable ? error.message : hdf5Reason(error), error);
+    if (error instanceof NotATable) throw badBag(path, error.message, { hint: error.hint, cause: error });
+    throw badBag(path, hdf5Reason(error), { cause: error });
   }
 }
 
@@ -73,29 +84,42 @@ export async function kindOf(path: string): Promise<BagFileKind> {
     const head = buffer.toString('latin1', 0, bytesRead);
     if (head.startsWith('ARROW1')) return 'arrow';
     if (head === '\x89HDF\r\n\x1a\n') return 'hdf5';
-    if (head.startsWith('PK')) return 'torch';
+    if (isTorchFile(buffer)) return 'torch';
     throw badBag(path, bytesRead === 0 ? 'the file is empty' : 'it is neither Arrow, HDF5 nor a PyTorch file');
   } finally {
     await handle.close();
   }
 }
 
+/** What a file says of its bag. */
+interface Says extends BagFacts {
+  /** Side of a patch on the slide. */
+  readonly patchUm?: Micrometres;
+  /** By which share of its side a patch overlaps the next. */
+  readonly overlap?: number;
+}
+
+/** In what places are written: pixels of level 0, micrometres, or so that a patch of the first STAMP has the side 224. */
+type Unit = 'px' | 'um' | 'first-stamp';
+
 /** Where the numbers lie in a file of some tool, and what it says of them. */
 interface Found {
   readonly layout: BagLayout;
   readonly features: Table;
   readonly coords: Table | null;
-  /** Places are in micrometres, not in pixels of level 0. */
-  readonly micrometres: boolean;
-  readonly says: BagFacts;
+  readonly unit: Unit;
+  readonly says: Says;
 }
+
+/** STAMP before 2.0 wrote no unit: 224 are a patch, of 256 um. */
+const FIRST_STAMP = 224;
 
 function hdf5Bag(path: string, file: Hdf5Reader, facts: BagFacts): ForeignBag {
   const found = findTables(path, file, facts);
   const { features, coords, layout } = found;
   requireShape(path, features, coords);
   const meta = metaOf(path, found, file.attributes, facts);
-  const scale = found.micrometres && coords ? pixelsPerMicrometre(path, meta) : null;
+  const scale = coords ? pixelsPerUnit(path, found.unit, meta) : null;
   return {
     layout,
     meta,
@@ -109,10 +133,10 @@ function hdf5Bag(path: string, file: Hdf5Reader, facts: BagFacts): ForeignBag {
         try {
           const values = floats(features.read(first, count) as Uint16Array | Float32Array | Float64Array);
           const places = coords && placesOf(path, coords, first, count, scale);
-          requireFinite(path, values, first, features.columns);
+          requireFinite(path, values, features.columns, first);
           yield { first, count, features: values, coords: places, scores: {} };
         } catch (error) {
-          throw error instanceof UserError ? error : badBag(path, hdf5Reason(error), error);
+          throw error instanceof UserError ? error : badBag(path, hdf5Reason(error), { cause: error });
         }
       }
     },
@@ -126,30 +150,26 @@ function findTables(path: string, file: Hdf5Reader, facts: BagFacts): Found {
   if (file.isGroup('/features')) {
     const name = chosen(path, file.names('/features'), facts.features);
     const features = file.table(`/features/${name}`)!;
-    const patchLevel0Px = number(root.patch_size_level0);
-    const says = { encoder: name, patchPx: number(root.patch_size), patchLevel0Px };
-    return { layout: 'atlaspatch', features, coords, micrometres: false, says };
+    return { layout: 'atlaspatch', features, coords, unit: 'px', says: { encoder: name, ...gridOf(root) } };
   }
   const name = ['features', 'feats'].find((name) => file.names('/').includes(name));
   if (!name) throw badBag(path, `it has no features or feats, only ${file.names('/').join(', ') || 'nothing'}`);
   const features = file.table(`/${name}`)!;
-  if (root.unit !== undefined || root.stamp_version !== undefined) {
-    const um = number(root.tile_size_um) ?? number(root.tile_size);
-    const px = number(root.tile_size_px);
-    const says = { encoder: text(root.extractor), patchPx: px, ...(um && px ? { patchMpp: um / px } : {}) };
-    if (coords && root.unit !== 'um' && root.unit !== 'px')
-      throw unknownUnit(path, `the unit ${root.unit ?? 'of none'}`);
-    return { layout: 'stamp', features, coords, micrometres: root.unit === 'um', says };
+  if (root.unit !== undefined || root.stamp_version !== undefined || root.tile_size_um !== undefined) {
+    // 2.0 called the micrometres `tile_size`.
+    const patchUm = number(root.tile_size_um) ?? number(root.tile_size);
+    const says = { encoder: text(root.extractor), patchPx: number(root.tile_size_px), patchUm };
+    const unit = root.unit ?? (root.tile_size_um === undefined ? 'of none' : 'um');
+    if (unit !== 'um' && unit !== 'px') throw unknownUnit(path, `the unit ${unit}`);
+    return { layout: 'stamp', features, coords, unit, says };
+  }
+  if (name === 'feats' && coords && Math.round(number(root.tile_size) ?? stepOf(coords)) === FIRST_STAMP) {
+    return { layout: 'stamp', features, coords, unit: 'first-stamp', says: { patchPx: FIRST_STAMP } };
   }
   const at = coords?.attributes ?? {};
   if (at.patch_size_level0 !== undefined) {
-    const says = {
-      slideId: text(at.name),
-      encoder: text(features.attributes.encoder),
-      patchPx: number(at.patch_size),
-      patchLevel0Px: number(at.patch_size_level0),
-    };
-    return { layout: 'trident', features, coords, micrometres: false, says };
+    const says = { slideId: text(at.name), encoder: text(features.attributes.encoder), ...gridOf(at) };
+    return { layout: 'trident', features, coords, unit: 'px', says };
   }
   if (at.patch_size !== undefined) {
     const px = number(at.patch_size);
@@ -158,11 +178,34 @@ function findTables(path: string, file: Hdf5Reader, facts: BagFacts): Found {
       layout: 'clam',
       features,
       coords,
-      micrometres: false,
+      unit: 'px',
       says: { slideId: text(at.name), patchPx: px, patchLevel0Px },
     };
   }
-  return { layout: name === 'features' ? 'clam' : 'bare', features, coords, micrometres: false, says: {} };
+  return { layout: name === 'features' ? 'clam' : 'bare', features, coords, unit: 'px', says: {} };
+}
+
+/** What TRIDENT and AtlasPatch say of their grid, one in the attributes of the places, one in those of the file. */
+function gridOf({ patch_size, patch_size_level0, overlap }: Attributes): Says {
+  const patchPx = number(patch_size);
+  const pixels = number(overlap);
+  return {
+    patchPx,
+    patchLevel0Px: number(patch_size_level0),
+    ...(pixels && patchPx && pixels < patchPx && { overlap: pixels / patchPx }),
+  };
+}
+
+/** The least distance of two columns or rows of patches, as far as the first ones show it; infinite if there is one patch. */
+function stepOf(coords: Table): number {
+  const values = numbersOf(coords, 0, Math.min(ROWS_AT_ONCE, coords.rows));
+  const steps = [0, 1].flatMap((axis) => {
+    const along = new Set<number>();
+    for (let i = axis; i < values.length; i += coords.columns) along.add(Number(values[i]));
+    const sorted = Float64Array.from(along).sort();
+    return Array.from(sorted.subarray(1), (value, i) => value - sorted[i]!);
+  });
+  return Math.min(Number.POSITIVE_INFINITY, ...steps);
 }
 
 /** One of several sets of features. */
@@ -174,8 +217,7 @@ function chosen(path: string, names: readonly string[], wanted: string | undefin
 }
 
 function requireShape(path: string, features: Table, coords: Table | null): void {
-  if (features.type === 'i32' || features.type === 'i64')
-    throw badBag(path, `${features.path} holds integers, no features`);
+  if (!isFloat(features.type)) throw badBag(path, `${features.path} holds integers, no features`);
   if (features.columns < 1 || features.columns > WIDEST)
     throw badBag(path, `a feature vector of ${features.columns} numbers`);
   if (features.rows > MOST_ROWS) throw badBag(path, `${features.rows} patches are more than a slide has`);
@@ -187,22 +229,25 @@ function requireShape(path: string, features: Table, coords: Table | null): void
 /** The person goes before the file; what follows from two of scale, pixels and size is filled in. */
 function metaOf(path: string, { says, layout }: Found, root: Attributes, facts: BagFacts): BagMeta {
   const own = ownMeta(root);
-  const known = { ...dropUndefined(says), ...own, ...dropUndefined(facts) } as BagFacts;
-  const mpp = known.mpp ?? null;
-  const patchPx = known.patchPx ?? null;
-  const side = known.patchLevel0Px ?? (known.patchMpp && patchPx && mpp ? (known.patchMpp * patchPx) / mpp : null);
-  return {
+  const known = { ...dropUndefined(says), ...own, ...dropUndefined(facts) } as Says;
+  const { mpp = null, patchPx = null, patchUm, overlap } = known;
+  const sideOfUm = patchUm && mpp && facts.patchMpp === undefined ? patchUm / mpp : null;
+  const meta = completed({
     slideId: known.slideId ?? basename(path, extname(path)),
     slideHash: own.slideHash ?? null,
     mpp,
     mppSource: facts.mpp !== undefined ? 'flag' : (own.mppSource ?? 'none'),
-    patchMpp: known.patchMpp ?? (side && patchPx && mpp ? (mpp * side) / patchPx : null),
+    patchMpp: known.patchMpp ?? (patchUm && patchPx ? patchUm / patchPx : null),
     patchPx,
-    patchLevel0Px: side,
+    patchLevel0Px: known.patchLevel0Px ?? sideOfUm,
     encoder: known.encoder ?? 'unknown',
     order: own.order ?? 'unknown',
     version: own.version ?? `${layout}`,
-  };
+  });
+  const side = meta.patchLevel0Px;
+  // The tools step by whole pixels.
+  const stride = own.strideLevel0Px ?? (overlap && side ? Math.round(side * (1 - overlap)) : null);
+  return stride === null ? meta : { ...meta, strideLevel0Px: stride };
 }
 
 /** Attribute in which `convert` leaves what a bag of ours says and the tool's own layout has no place for. */
@@ -222,7 +267,19 @@ function dropUndefined<T extends object>(object: T): Partial<T> {
   ) as Partial<T>;
 }
 
-function pixelsPerMicrometre(path: string, { mpp }: BagMeta): number {
+/** Null where places are pixels already. */
+function pixelsPerUnit(path: string, unit: Unit, { mpp, patchLevel0Px }: BagMeta): number | null {
+  if (unit === 'px') return null;
+  if (unit === 'first-stamp') {
+    if (patchLevel0Px !== null) return patchLevel0Px / FIRST_STAMP;
+    const problem =
+      `${path}: its places have no unit and are ${FIRST_STAMP} apart, as STAMP before 2.0 wrote them ` +
+      `(${FIRST_STAMP} are 256 um); they may as well be pixels.`;
+    const hint =
+      `Say with --patch-level0 how many pixels of the slide ${FIRST_STAMP} are: 256 / (um per pixel), 1024 at 0.25, ` +
+      `if STAMP wrote it; ${FIRST_STAMP} if they are pixels.`;
+    throw new UserError('unknown-unit', problem, hint);
+  }
   if (mpp !== null) return 1 / mpp;
   const problem = `${path}: its places are in micrometres, and it does not say how many of them a pixel of the slide has.`;
   throw new UserError('no-mpp', problem, 'Say it with --mpp, for example --mpp 0.25 (lamina info shows it).');
@@ -230,8 +287,7 @@ function pixelsPerMicrometre(path: string, { mpp }: BagMeta): number {
 
 /** Columns beyond the second say how a patch was read, and are left. */
 function placesOf(path: string, table: Table, first: number, count: number, scale: number | null): Int32Array {
-  const raw = table.read(first, count);
-  const values = table.type === 'f16' ? floats(raw as Uint16Array) : raw;
+  const values = numbersOf(table, first, count);
   const places = new Int32Array(count * 2);
   for (let i = 0; i < count; i++) {
     for (const axis of [0, 1]) {
@@ -252,6 +308,11 @@ function unknownUnit(path: string, what: string): UserError {
   return new UserError('unknown-unit', problem, 'Extract the slide again, or write its coords as pixels of level 0.');
 }
 
+function numbersOf(table: Table, first: number, count: number): ArrayLike<number | bigint> {
+  const raw = table.read(first, count);
+  return table.type === 'f16' ? floats(raw as Uint16Array) : raw;
+}
+
 function floats(values: Uint16Array | Float32Array | Float64Array): Float32Array {
   if (values instanceof Float32Array) return values;
   if (values instanceof Float64Array) return Float32Array.from(values);
@@ -260,17 +321,15 @@ function floats(values: Uint16Array | Float32Array | Float64Array): Float32Array
   return wide;
 }
 
-function requireFinite(path: string, values: Float32Array, firstRow: number, columns: number): void {
-  const bad = values.findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return;
-  const where = `feature ${bad % columns} of patch ${firstRow + Math.floor(bad / columns)}`;
-  throw badBag(path, `${where} is ${values[bad]}`);
+function requireFinite(path: string, values: Float32Array, columns: number, firstRow = 0): void {
+  const bad = notFinite(values, columns, firstRow);
+  if (bad) throw badBag(path, bad);
 }
 
 /** A tensor of features, or a dictionary with `features` (or `feats`) and, perhaps, `coords`. */
 async function openTorchBag(path: string, facts: BagFacts): Promise<ForeignBag> {
   const bytes = await readFile(path).catch((error) => {
-    throw badBag(path, error.message, error);
+    throw badBag(path, error.message, { cause: error });
   });
   const value = readTorch(bytes, path);
   const [tensor, places] = isTensor(value)
@@ -281,7 +340,7 @@ async function openTorchBag(path: string, facts: BagFacts): Promise<ForeignBag> 
   if (!isTensor(tensor)) throw badBag(path, 'it holds no tensor of features, alone or under features or feats');
   const [count, dimension] = matrix(path, 'features', tensor);
   const coords = isTensor(places) ? wholePlaces(path, places, count) : null;
-  requireFinite(path, tensor.data, 0, dimension);
+  requireFinite(path, tensor.data, dimension);
   const found = { layout: 'torch' as const, says: {} } as Found;
   return {
     layout: 'torch',
@@ -302,11 +361,9 @@ async function openTorchBag(path: string, facts: BagFacts): Promise<ForeignBag> 
 }
 
 function matrix(path: string, name: string, { shape }: TorchTensor): [rows: number, columns: number] {
-  const [rows, columns] = shape.length === 3 && shape[0] === 1 ? shape.slice(1) : shape;
-  if (rows === undefined || columns === undefined || columns < 1 || shape.length > 3) {
-    throw badBag(path, `its ${name} have the shape [${shape}], not rows and columns`);
-  }
-  return [rows, columns];
+  const matrix = matrixOf(shape);
+  if (!matrix || matrix.columns < 1) throw badBag(path, `its ${name} have the shape [${shape}], not rows and columns`);
+  return [matrix.rows, matrix.columns];
 }
 
 function wholePlaces(path: string, tensor: TorchTensor, count: number): Int32Array {
@@ -326,15 +383,4 @@ function number(value: unknown): number | undefined {
 
 function text(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
-}
-
-function badBag(path: string, why: string, cause?: unknown): UserError {
-  return new UserError(
-    'bad-bag',
-    `${path}: not a readable bag, ${why}.`,
-    'Copy the file again, or extract the slide again.',
-    {
-      cause,
-    },
-  );
 }

@@ -7,28 +7,38 @@ import { basename, dirname } from 'node:path/posix';
 import h5wasm, { Dataset, File, Group, type Metadata } from 'h5wasm/node';
 import { messageOf } from '../errors.ts';
 
-/** The number types of tables. `u` types are not written by any tool that we read. */
-export type TableType = 'f16' | 'f32' | 'f64' | 'i32' | 'i64';
-export type TableRows = Uint16Array | Float32Array | Float64Array | Int32Array | BigInt64Array;
+/** Arrays of the number types of tables; halves as 16-bit words. Big-endian numbers are turned round by the library. */
+const ARRAYS = {
+  f16: Uint16Array,
+  f32: Float32Array,
+  f64: Float64Array,
+  i16: Int16Array,
+  i32: Int32Array,
+  i64: BigInt64Array,
+  u16: Uint16Array,
+  u32: Uint32Array,
+  u64: BigUint64Array,
+} as const;
 
-interface Kind {
-  readonly bytes: number;
-  readonly isFloat: boolean;
-  readonly view: (bytes: ArrayBuffer) => TableRows;
+export type TableType = keyof typeof ARRAYS;
+export type TableRows =
+  | Uint16Array
+  | Float32Array
+  | Float64Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint32Array
+  | BigUint64Array;
+
+export function isFloat(type: TableType): boolean {
+  return type.startsWith('f');
 }
-
-const KINDS: Readonly<Record<TableType, Kind>> = {
-  f16: { bytes: 2, isFloat: true, view: (bytes) => new Uint16Array(bytes) },
-  f32: { bytes: 4, isFloat: true, view: (bytes) => new Float32Array(bytes) },
-  f64: { bytes: 8, isFloat: true, view: (bytes) => new Float64Array(bytes) },
-  i32: { bytes: 4, isFloat: false, view: (bytes) => new Int32Array(bytes) },
-  i64: { bytes: 8, isFloat: false, view: (bytes) => new BigInt64Array(bytes) },
-};
 
 export type Attribute = string | number;
 export type Attributes = Readonly<Record<string, Attribute>>;
 
-/** A data set of two dimensions; a leading one of length 1 is looked through. */
+/** A data set of two dimensions; of three, the first or the second of which has the length 1, that one is looked through. */
 export interface Table {
   /** `/features` */
   readonly path: string;
@@ -50,14 +60,25 @@ export interface Hdf5Reader {
   close(): void;
 }
 
-/** A data set that is there and no table of numbers. */
-export class NotATable extends Error {}
+/** A data set that is there and no table of numbers, or one that the library cannot unpack. */
+export class NotATable extends Error {
+  constructor(
+    message: string,
+    /** What to do, where one knows. */
+    readonly hint?: string,
+  ) {
+    super(message);
+  }
+}
 
 type H5Module = Awaited<typeof h5wasm.ready>;
 
 /** The library's numbers for classes of types. */
 const FLOAT = 1;
 const INTEGER = 0;
+
+/** Filters that the library has inside, by their numbers in HDF5: deflate, shuffle, fletcher32, szip, nbit, scaleoffset. */
+const FILTERS: readonly number[] = [1, 2, 3, 4, 5, 6];
 
 async function library(): Promise<H5Module> {
   const module = await h5wasm.ready;
@@ -101,26 +122,34 @@ function tableOf(module: H5Module, dataset: Dataset): Table {
   const type = typeOfNumbers(metadata);
   if (!type) throw new NotATable(`${path} holds ${describe(metadata)}, and floats or integers are read`);
   if (metadata.virtual_sources?.length) throw new NotATable(`${path} lies in other files`);
-  const deep = shape.length === 3 && shape[0] === 1;
-  const [rows, columns] = deep ? shape.slice(1) : shape;
-  if (!(deep || shape.length === 2)) throw new NotATable(`${path} has the shape [${shape}], not rows and columns`);
-  const { bytes, view } = KINDS[type];
+  const filter = dataset.filters.find(({ id }) => !FILTERS.includes(id));
+  if (filter) {
+    const hint = 'Write it anew with gzip, in h5py or where its plugin is installed: h5repack -f GZIP=4 old.h5 new.h5.';
+    throw new NotATable(
+      `${path} is packed with ${filter.name || `the filter ${filter.id}`}, which is not known here`,
+      hint,
+    );
+  }
+  const matrix = matrixOf(shape);
+  if (!matrix) throw new NotATable(`${path} has the shape [${shape}], not rows and columns`);
+  const { rows, columns, thin } = matrix;
+  /** Numbers of the axes of the matrix as those of the data set. */
+  const onAxes = (ofRows: number, ofColumns: number, ofThin: number) =>
+    (thin === null ? [ofRows, ofColumns] : [ofRows, ofColumns].toSpliced(thin, 0, ofThin)).map(BigInt);
   return {
     path,
-    rows: rows!,
-    columns: columns!,
+    rows,
+    columns,
     type,
     attributes: attributesOf(dataset),
     read(first, count) {
-      const length = count * columns! * bytes;
-      const counts = [...(deep ? [1n] : []), BigInt(count), BigInt(columns!)];
-      const offsets = [...(deep ? [0n] : []), BigInt(first), 0n];
-      const strides = counts.map(() => 1n);
+      const length = count * columns * ARRAYS[type].BYTES_PER_ELEMENT;
+      const [counts, offsets, strides] = [onAxes(count, columns, 1), onAxes(first, 0, 0), onAxes(1, 1, 1)];
       const at = module._malloc(length);
       if (at === 0) throw new RangeError(`no memory for ${count} rows of ${path}`);
       try {
         module.get_dataset_data(dataset.file_id, path, counts, offsets, strides, BigInt(at));
-        return view(module.HEAPU8.slice(at, at + length).buffer as ArrayBuffer);
+        return new ARRAYS[type](module.HEAPU8.slice(at, at + length).buffer as ArrayBuffer);
       } finally {
         module._free(at);
       }
@@ -128,19 +157,23 @@ function tableOf(module: H5Module, dataset: Dataset): Table {
   };
 }
 
-function typeOfNumbers({ type, size, littleEndian, vlen, signed }: Metadata): TableType | null {
-  if (vlen || !littleEndian) return null;
-  const found = (Object.keys(KINDS) as TableType[]).find((name) => {
-    const kind = KINDS[name];
-    return kind.bytes === size && type === (kind.isFloat ? FLOAT : INTEGER);
-  });
-  return found && (KINDS[found].isFloat || signed) ? found : null;
+/** Rows and columns of a shape of two dimensions, or of three without a thin one, whose axis is named. */
+export function matrixOf(shape: readonly number[]): { rows: number; columns: number; thin: number | null } | null {
+  const axis = shape.length === 3 ? shape.slice(0, 2).indexOf(1) : -1;
+  const [rows, columns, ...more] = axis < 0 ? shape : shape.toSpliced(axis, 1);
+  if (rows === undefined || columns === undefined || more.length > 0) return null;
+  return { rows, columns, thin: axis < 0 ? null : axis };
 }
 
-function describe({ type, size, littleEndian, signed }: Metadata): string {
-  const bits = `${8 * size}-bit${littleEndian ? '' : ' big-endian'}`;
-  if (type === FLOAT) return `${bits} floats`;
-  if (type === INTEGER) return `${bits} ${signed ? '' : 'unsigned '}integers`;
+function typeOfNumbers({ type, size, vlen, signed }: Metadata): TableType | null {
+  const kind = { [FLOAT]: 'f', [INTEGER]: signed ? 'i' : 'u' }[type];
+  const name = `${kind}${8 * size}`;
+  return !vlen && Object.hasOwn(ARRAYS, name) ? (name as TableType) : null;
+}
+
+function describe({ type, size, signed }: Metadata): string {
+  if (type === FLOAT) return `${8 * size}-bit floats`;
+  if (type === INTEGER) return `${8 * size}-bit ${signed ? '' : 'unsigned '}integers`;
   return 'no numbers';
 }
 
@@ -224,13 +257,12 @@ export async function createHdf5(path: string, tables: readonly TableShape[], ro
 }
 
 function createTable(module: H5Module, file: File, { path, columns, type, attributes = {} }: TableShape): void {
-  const { bytes, isFloat } = KINDS[type];
   const parts = path.split('/').slice(1);
   if (parts.length > 1 && !file.keys().includes(parts[0]!)) file.create_group(parts[0]!);
   module.create_dataset(file.file_id, path, 0n, {
-    type: isFloat ? FLOAT : INTEGER,
-    size: bytes,
-    signed: true,
+    type: isFloat(type) ? FLOAT : INTEGER,
+    size: ARRAYS[type].BYTES_PER_ELEMENT,
+    signed: !type.startsWith('u'),
     littleEndian: true,
     vlen: false,
     total_size: 0,

@@ -48,8 +48,9 @@ export function readTorch(file: Uint8Array, source: string): TorchValue {
     new UserError(
       'not-torch',
       `${source}: ${what}.`,
-      'Save it again with torch.save: a tensor of features, or model.state_dict().',
+      'Load it with PyTorch and save it again with torch.save: a tensor of features, or model.state_dict().',
     );
+  if (isLegacy(bytes)) throw wrong('it was saved by PyTorch before 1.6, in a format that is not read here');
   const files = readStoredZip(bytes, wrong);
   const pickle = [...files.keys()].find((name) => name.endsWith('/data.pkl'));
   if (!pickle) throw wrong('there is no data.pkl inside');
@@ -57,6 +58,18 @@ export function readTorch(file: Uint8Array, source: string): TorchValue {
   const order = files.get(`${folder}byteorder`);
   if (order && new TextDecoder().decode(order) !== 'little') throw wrong('it was written on a big-endian machine');
   return unpickle(files.get(pickle)!, (key) => files.get(`${folder}data/${key}`), wrong);
+}
+
+/** By the first eight bytes: as `torch.save` writes them, or wrote them before 1.6. */
+export function isTorchFile(head: Uint8Array): boolean {
+  return (head[0] === 0x50 && head[1] === 0x4b) || isLegacy(head);
+}
+
+/** A pickle of PyTorch's magic number, which stands alone before the others. */
+const LEGACY = [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46];
+
+function isLegacy(head: Uint8Array): boolean {
+  return LEGACY.every((byte, i) => head[i] === byte);
 }
 
 export function isTensor(value: TorchValue | undefined): value is TorchTensor {

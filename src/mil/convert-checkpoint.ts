@@ -1,7 +1,7 @@
 /** Weights from PyTorch's file into safetensors and back, as f32, under the names they have. */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { cannotWrite, messageOf, UserError } from '../errors.ts';
-import { toTorch } from '../features/torch-file.ts';
+import { isTorchFile, toTorch } from '../features/torch-file.ts';
 import { readSafetensors, toSafetensors } from './safetensors.ts';
 import { readTorchWeights } from './torch-checkpoint.ts';
 
@@ -10,8 +10,7 @@ export async function convertCheckpoint(from: string, to: string): Promise<{ ten
   const bytes = await readFile(from).catch((error) => {
     throw new UserError('no-model', `${from}: cannot be read (${messageOf(error)}).`, 'Check the path.');
   });
-  const isTorch = bytes[0] === 0x50 && bytes[1] === 0x4b;
-  const weights = isTorch ? readTorchWeights(bytes, from) : readSafetensors(bytes, from);
+  const weights = isTorchFile(bytes) ? readTorchWeights(bytes, from) : readSafetensors(bytes, from);
   const written = /\.safetensors$/i.test(to)
     ? toSafetensors(weights, { format: 'pt' })
     : /\.(pt|pth|bin)$/i.test(to)

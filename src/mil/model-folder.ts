@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
+import { isTorchFile } from '../features/torch-file.ts';
 import type { Device } from '../kernels/device.ts';
 import type { Parameters } from '../kernels/parameters.ts';
 import { VERSION } from '../version.ts';
@@ -38,8 +39,7 @@ export async function openModel(path: string, device: Device, overrides: CardOve
   if (ensemble?.members?.length) return openEnsemble(path, ensemble, ensemble.members, device, overrides);
   const weightsFile = await findWeights(path);
   const bytes = await readFile(weightsFile);
-  const isTorch = bytes[0] === 0x50 && bytes[1] === 0x4b;
-  const weights = isTorch ? readTorchWeights(bytes, weightsFile) : readSafetensors(bytes, weightsFile);
+  const weights = isTorchFile(bytes) ? readTorchWeights(bytes, weightsFile) : readSafetensors(bytes, weightsFile);
   const written = await readCard(weightsFile);
   const card = written
     ? withDefaults({ ...written, ...overrides }, weightsFile)

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import h5wasm, { type Dataset, File, type Group } from 'h5wasm/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { BagMeta } from '../../src/features/bag.ts';
+import { type BagMeta, cellsOfBag } from '../../src/features/bag.ts';
 import { convertBag, type Hdf5Layout, openAnyBag } from '../../src/features/convert-bag.ts';
 import type { BagFacts } from '../../src/features/foreign-bag.ts';
 import { createBagWriter, readBag, type StoredBag } from '../../src/features/store.ts';
 import { readTorch, toTorch } from '../../src/features/torch-file.ts';
 import { createRandom, normal } from '../../src/random.ts';
 import { storedZip } from '../mil/pickles.ts';
+import { bigEndianBag, legacyTorch, lzfBag } from './foreign-files.ts';
 
 const DATA = process.env.LAMINA_DATA ?? '../shared/data';
 const REAL = join(DATA, 'features');
@@ -35,7 +36,12 @@ interface Made {
   readonly tables: Readonly<
     Record<
       string,
-      { data: Float32Array | BigInt64Array | Int32Array | Float64Array; columns: number; attributes?: Attributes }
+      {
+        data: Float32Array | BigInt64Array | Int32Array | Float64Array | Int16Array | Uint16Array | Uint32Array;
+        columns: number;
+        shape?: number[];
+        attributes?: Attributes;
+      }
     >
   >;
 }
@@ -50,11 +56,13 @@ function makeHdf5(name: string, { root = {}, tables }: Made): string {
     }
   };
   set(file, root);
-  for (const [path, { data, columns, attributes = {} }] of Object.entries(tables)) {
+  for (const [path, { data, columns, shape = [data.length / columns, columns], attributes = {} }] of Object.entries(
+    tables,
+  )) {
     const parts = path.split('/');
     const parent: Group =
       parts.length > 1 ? ((file.get(parts[0]!) as Group | null) ?? file.create_group(parts[0]!)) : file;
-    set(parent.create_dataset({ name: parts.at(-1)!, data, shape: [data.length / columns, columns] }), attributes);
+    set(parent.create_dataset({ name: parts.at(-1)!, data, shape }), attributes);
   }
   file.close();
   return at(name);
@@ -205,6 +213,90 @@ describe('a bag of another tool', () => {
     ]);
     await writeFile(at('dictionary.pt'), toTorch(dictionary));
     expect((await toArrow(at('dictionary.pt'))).coords).toEqual(coords);
+  });
+
+  /** Places of TRIDENT: the overlap begins with the second patch. */
+  const overlapping = (side: number, stride: number, across: number) =>
+    Int32Array.from({ length: 2 * across * across }, (_, i) => {
+      const step = i % 2 === 0 ? Math.floor(i / 2 / across) : Math.floor(i / 2) % across;
+      return step === 0 ? 0 : side + (step - 1) * stride;
+    });
+
+  it.each([
+    ['trident', 512, 256, 64, 384],
+    ['trident', 487, 256, 32, 426],
+    ['atlaspatch', 512, 256, 64, 384],
+  ] as const)('%s with an overlap has each patch in a cell of its own', async (tool, side, px, overlap, stride) => {
+    const places = overlapping(side, stride, 12);
+    const said = { patch_size: px, patch_size_level0: side, overlap };
+    const table = { data: features.subarray(0, (places.length / 2) * WIDTH), columns: WIDTH };
+    const five = Int32Array.from({ length: (places.length / 2) * 5 }, (_, i) =>
+      i % 5 < 2 ? places[2 * Math.floor(i / 5) + (i % 5)]! : 0,
+    );
+    const made: Made =
+      tool === 'trident'
+        ? { tables: { features: table, coords: { data: long(places), columns: 2, attributes: said } } }
+        : { root: said, tables: { 'features/uni': table, coords: { data: five, columns: 5 } } };
+    const bag = await toArrow(makeHdf5('overlap.h5', made));
+    expect(bag.meta).toMatchObject({ patchLevel0Px: side, strideLevel0Px: stride });
+    const cells = cellsOfBag(bag)!;
+    expect(new Set(Array.from({ length: bag.count }, (_, i) => `${cells[2 * i]},${cells[2 * i + 1]}`)).size).toBe(144);
+  });
+
+  it('of STAMP 2.0, which says micrometres alone, has a side on the slide', async () => {
+    const { feats, coords: places } = tools.stamp.tables;
+    const root = { extractor: 'ctranspath-1a2b', unit: 'um', tile_size: 256 };
+    const path = makeHdf5('stamp-2.0.h5', { root, tables: { feats: feats!, coords: places! } });
+    const bag = await toArrow(path, { mpp: 0.25 });
+    expect(bag.meta).toMatchObject({ patchPx: null, patchMpp: null, patchLevel0Px: 1024 });
+    expect(bag.coords).toEqual(coords);
+    expect((await toArrow(path, { mpp: 0.25, patchPx: 224 })).meta.patchMpp).toBe(256 / 224);
+  });
+
+  it('of the first STAMP, whose places have no unit, waits for what 224 are', async () => {
+    const grid = Int32Array.from(
+      { length: 2 * 100 },
+      (_, i) => 224 * (i % 2 === 0 ? Math.floor(i / 20) : ((i / 2) % 10) | 0),
+    );
+    const feats = { data: features.subarray(0, 100 * WIDTH), columns: WIDTH };
+    const path = makeHdf5('stamp-1.h5', { tables: { feats, coords: { data: grid, columns: 2 } } });
+    await expect(toArrow(path)).rejects.toMatchObject({
+      code: 'unknown-unit',
+      message: expect.stringMatching(/stamp-1\.h5: .*no unit.*224 apart.*STAMP before 2\.0.*--patch-level0.*1024/),
+    });
+    await expect(toArrow(path, { mpp: 0.25 })).rejects.toMatchObject({ code: 'unknown-unit' });
+    const bag = await toArrow(path, { mpp: 0.25, patchLevel0Px: 1024 });
+    expect(bag.meta).toMatchObject({ patchPx: 224, patchMpp: 256 / 224, patchLevel0Px: 1024 });
+    expect(bag.coords).toEqual(grid.map((place) => (place / 224) * 1024));
+    expect((await toArrow(path, { patchLevel0Px: 224 })).coords).toEqual(grid);
+  });
+
+  it.each([
+    ['u16', Uint16Array],
+    ['u32', Uint32Array],
+    ['i16', Int16Array],
+  ] as const)('may have its places in %s', async (_, make) => {
+    const small = coords.map((place) => place % 32_000);
+    const table = { data: make.from(small), columns: 2 };
+    const path = makeHdf5('places.h5', { tables: { features: { data: features, columns: WIDTH }, coords: table } });
+    expect((await toArrow(path)).coords).toEqual(small);
+  });
+
+  it.each([
+    ['1 x N x D', [1, COUNT, WIDTH]],
+    ['N x 1 x D', [COUNT, 1, WIDTH]],
+  ])('may have a shape of %s', async (_, shape) => {
+    const path = makeHdf5('deep.h5', { tables: { features: { data: features, columns: WIDTH, shape } } });
+    expect((await toArrow(path)).features).toEqual(features);
+    await writeFile(at('deep.pt'), toTorch({ shape, data: features }));
+    expect((await toArrow(at('deep.pt'))).features).toEqual(features);
+  });
+
+  it('may be big-endian', async () => {
+    await writeFile(at('big.h5'), bigEndianBag);
+    const bag = await toArrow(at('big.h5'));
+    expect(bag.features).toEqual(Float32Array.from({ length: 12 }, (_, i) => i / 8));
+    expect(bag.coords).toEqual(Int32Array.of(0, 256, 512, 70_000, -3, 1, 5, 6));
   });
 
   it('of several encoders waits for a choice', async () => {
@@ -363,6 +455,18 @@ describe('a bad bag is refused by name', () => {
   ])('%s', async (_, bytes, sentence) => {
     await writeFile(at('what.h5'), bytes);
     await expect(toArrow(at('what.h5'))).rejects.toThrow(sentence);
+  });
+
+  it('a filter that is not known here, with what to do', async () => {
+    await writeFile(at('lzf.h5'), lzfBag);
+    await expect(toArrow(at('lzf.h5'))).rejects.toThrow(/lzf\.h5: .*packed with lzf.*h5repack -f GZIP=4/);
+  });
+
+  it('a file of PyTorch before 1.6, by its age', async () => {
+    await writeFile(at('legacy.pt'), legacyTorch);
+    await expect(toArrow(at('legacy.pt'))).rejects.toThrow(
+      /legacy\.pt: it was saved by PyTorch before 1\.6.*save it again/,
+    );
   });
 
   it('a pickle that wants to run something', async () => {
