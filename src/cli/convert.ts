@@ -1,9 +1,10 @@
 /** `lamina convert`: bags between tools, checkpoints between PyTorch and safetensors. */
 import { type Command, Option } from 'commander';
 import { UserError } from '../errors.ts';
-import { convertBag, extension, type Hdf5Layout, hdf5Layouts } from '../features/convert-bag.ts';
+import { convertBag, extension } from '../features/convert-bag.ts';
 import type { BagFacts } from '../features/foreign-bag.ts';
 import type { FeatureType } from '../features/store.ts';
+import { type Hdf5Layout, hdf5Layouts } from '../features/tool-layouts.ts';
 import { convertCheckpoint } from '../mil/convert-checkpoint.ts';
 import { parseCount, parsePositive } from './options.ts';
 import { printFacts, printJson } from './print.ts';

@@ -1,14 +1,12 @@
 /** Bags from one tool's layout into another's: rows pass through, a piece at a time, and the file gets its name when it is whole. */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { cannotWrite, UserError } from '../errors.ts';
-import type { BagMeta } from './bag.ts';
-import { type BagFacts, kindOf, META_ATTRIBUTE, openForeignBag } from './foreign-bag.ts';
-import { createHdf5, type Hdf5Writer, hdf5Reason, type TableShape } from './hdf5-file.ts';
-import { type BagHead, type BagRows, createBagWriter, type FeatureType, openBag, readBagRows } from './store.ts';
+import { type BagMeta, completed } from './bag.ts';
+import { type BagFacts, kindOf, openForeignBag } from './foreign-bag.ts';
+import { createHdf5, hdf5Reason } from './hdf5-file.ts';
+import { type BagRows, createBagWriter, type FeatureType, openBag, readBagRows } from './store.ts';
+import { type Hdf5Layout, layOut, type WrittenBag } from './tool-layouts.ts';
 import { toTorch } from './torch-file.ts';
-
-export const hdf5Layouts = ['clam', 'trident', 'stamp', 'atlaspatch'] as const;
-export type Hdf5Layout = (typeof hdf5Layouts)[number];
 
 export interface ConvertOptions {
   /** What the person says of the bag, over what the file says. */
@@ -28,28 +26,31 @@ export interface Converted {
 }
 
 /** A bag of any kind that is read here. */
-export interface AnyBag extends BagHead {
-  readonly count: number;
-  readonly placed: boolean;
+export interface AnyBag extends WrittenBag {
+  /** Names of its columns of scores, which an Arrow file alone has. */
+  readonly scores: readonly string[];
   rows(): AsyncGenerator<BagRows>;
   close(): void;
 }
 
 /** @throws UserError as `readBag` and `openForeignBag`. */
 export async function openAnyBag(path: string, facts: BagFacts): Promise<AnyBag> {
-  if ((await kindOf(path)) !== 'arrow') return await openForeignBag(path, facts);
-  const { meta, dimension, dtype, count, placed, close } = await openBag(path);
+  if ((await kindOf(path)) !== 'arrow') return { ...(await openForeignBag(path, facts)), scores: [] };
+  const { meta, dimension, dtype, count, placed, scores, close } = await openBag(path);
   await close();
   const { features: _, ...said } = facts;
   return {
-    meta: { ...meta, ...said, ...(said.mpp !== undefined && { mppSource: 'flag' as const }) },
-    ...{ dimension, dtype, count, placed },
+    meta: completed({ ...meta, ...said, ...(said.mpp !== undefined && { mppSource: 'flag' as const }) }),
+    ...{ dimension, dtype, count, placed, scores },
     rows: () => readBagRows(path),
     close: () => {},
   };
 }
 
-/** `out` is Arrow, HDF5 or PyTorch by its extension. @throws UserError `bad-bag`, `cannot-write`, `no-mpp`, `no-coords`, `unknown-format`. */
+/**
+ * `to` is Arrow, HDF5 or PyTorch by its extension. Scores go from Arrow to Arrow; the other kinds have no place for them.
+ * @throws UserError as `openAnyBag` and `layOut`; `no-features`, `cannot-write`, `unknown-format`
+ */
 export async function convertBag(from: string, to: string, options: ConvertOptions): Promise<Converted> {
   const bag = await openAnyBag(from, options.facts);
   try {
@@ -77,9 +78,10 @@ export function extension(path: string): string {
 type WriteOptions = ConvertOptions & { readonly dtype: FeatureType };
 
 async function writeArrow(bag: AnyBag, to: string, { dtype }: WriteOptions): Promise<void> {
-  const writer = await createBagWriter(to, bag.meta, { dimension: bag.dimension, dtype, coords: bag.placed });
+  const { meta, dimension, placed, scores } = bag;
+  const writer = await createBagWriter(to, meta, { dimension, dtype, coords: placed, scores });
   try {
-    for await (const { features, coords } of bag.rows()) await writer.append(features, coords);
+    for await (const rows of bag.rows()) await writer.append(rows.features, rows.coords, rows.scores);
     await writer.finish();
   } finally {
     await writer.abort();
@@ -94,96 +96,19 @@ async function writeTorch(bag: AnyBag, to: string): Promise<void> {
 }
 
 async function writeHdf5(bag: AnyBag, to: string, { layout }: WriteOptions): Promise<void> {
-  const { tables, root, toPlaces } = describe(bag, to, layout);
+  const { tables, root, toPlaces } = layOut(bag, to, layout);
+  const [features, coords] = tables;
   await whole(to, async (partial) => {
     const writer = await createHdf5(partial, tables, root);
-    const [features, coords] = tables;
     try {
-      for await (const rows of bag.rows()) append(writer, features!.path, coords?.path ?? null, rows, toPlaces);
+      for await (const rows of bag.rows()) {
+        writer.append(features!.path, rows.features);
+        if (coords && rows.coords) writer.append(coords.path, toPlaces(rows.coords));
+      }
     } finally {
       writer.close();
     }
   });
-}
-
-function append(
-  writer: Hdf5Writer,
-  features: string,
-  coords: string | null,
-  rows: BagRows,
-  toPlaces: (coords: Int32Array) => BigInt64Array | Int32Array | Float32Array,
-): void {
-  writer.append(features, rows.features);
-  if (coords && rows.coords) writer.append(coords, toPlaces(rows.coords));
-}
-
-interface Description {
-  /** Features first, then places where there are some. */
-  readonly tables: readonly TableShape[];
-  readonly root: Readonly<Record<string, string | number>>;
-  /** Places as the layout has them. */
-  toPlaces(coords: Int32Array): BigInt64Array | Int32Array | Float32Array;
-}
-
-/** The names, types and attributes by which each tool knows its own files. */
-function describe({ meta, dimension, placed }: AnyBag, to: string, layout: Hdf5Layout): Description {
-  const { slideId, encoder, mpp, patchPx, patchMpp, patchLevel0Px } = meta;
-  const ours = { [META_ATTRIBUTE]: JSON.stringify(meta) };
-  const features = (path: string, attributes = {}) => ({ path, columns: dimension, type: 'f32' as const, attributes });
-  const coords = (table: Omit<TableShape, 'path'>) => (placed ? [{ path: '/coords', ...table }] : []);
-  const long = (places: Int32Array) => BigInt64Array.from(places, BigInt);
-
-  if (layout === 'clam') {
-    const level0 = patchLevel0Px === null ? null : { patch_size: patchLevel0Px, patch_level: 0, downsample: 1 };
-    const attributes = known({ ...level0, name: slideId });
-    return {
-      tables: [features('/features'), ...coords({ columns: 2, type: 'i64', attributes })],
-      root: ours,
-      toPlaces: long,
-    };
-  }
-  if (layout === 'trident') {
-    const attributes = known({ patch_size: patchPx, patch_size_level0: patchLevel0Px, overlap: 0, name: slideId });
-    const of = { name: slideId, encoder };
-    return {
-      tables: [features('/features', of), ...coords({ columns: 2, type: 'i64', attributes })],
-      root: ours,
-      toPlaces: long,
-    };
-  }
-  if (layout === 'atlaspatch') {
-    const side = Math.round(patchLevel0Px ?? 0);
-    const toPlaces = (places: Int32Array) =>
-      Int32Array.from({ length: (places.length / 2) * 5 }, (_, i) => {
-        const column = i % 5;
-        return column < 2 ? places[2 * Math.floor(i / 5) + column]! : column < 4 ? side : 0;
-      });
-    const root = known({ patch_size: patchPx, patch_size_level0: patchLevel0Px, ...ours });
-    const name = encoder.replace(/[^\w.@-]+/g, '_');
-    return { tables: [features(`/features/${name}`), ...coords({ columns: 5, type: 'i32' })], root, toPlaces };
-  }
-  if (mpp === null) {
-    const problem = `${to}: STAMP keeps places in micrometres, and the scale of ${slideId} is not known.`;
-    throw new UserError('no-mpp', problem, 'Say it with --mpp, for example --mpp 0.25 (lamina info shows it).');
-  }
-  const um = patchMpp !== null && patchPx !== null ? patchMpp * patchPx : null;
-  return {
-    tables: [features('/feats'), ...coords({ columns: 2, type: 'f32' })],
-    root: known({
-      extractor: encoder,
-      unit: 'um',
-      tile_size_um: um,
-      tile_size_px: patchPx,
-      feat_type: 'tile',
-      ...ours,
-    }),
-    toPlaces: (places) => Float32Array.from(places, (pixel) => pixel * mpp),
-  };
-}
-
-function known(attributes: Readonly<Record<string, string | number | null>>): Record<string, string | number> {
-  const entries = Object.entries(attributes).filter(([, value]) => value !== null);
-  return Object.fromEntries(entries) as Record<string, string | number>;
 }
 
 async function whole(path: string, write: (partial: string) => Promise<void>): Promise<void> {

@@ -69,6 +69,8 @@ export interface OpenBag extends BagHead {
   readonly count: number;
   /** Whether the patches have places on the slide. */
   readonly placed: boolean;
+  /** Names of the columns of scores. */
+  readonly scores: readonly string[];
   /** Features of the rows first to first + count - 1, one row after another. Errors as `readBag`. */
   read(first: number, count: number): Promise<Float32Array>;
   close(): Promise<void>;
@@ -77,8 +79,11 @@ export interface OpenBag extends BagHead {
 export interface BagWriter {
   /** Rows appended so far. */
   readonly count: number;
-  /** Adds rows: features n x dimension, coords n x 2 in level-0 px (null in a bag without coordinates). Await it: it is the brake. */
-  append(features: Float32Array, coords: Int32Array | null): Promise<void>;
+  /**
+   * Adds rows: features n x dimension, coords n x 2 in level-0 px (null in a bag without coordinates), n scores of each column.
+   * Await it: it is the brake.
+   */
+  append(features: Float32Array, coords: Int32Array | null, scores?: Scores): Promise<void>;
   /** Features of rows that were appended, before `finish`: what the file will give back, rounded as it is. */
   read(first: number, count: number): Promise<Float32Array>;
   /** Completes the file and gives it its name. */
@@ -92,6 +97,8 @@ export interface BagWriterOptions {
   readonly dtype: FeatureType;
   /** Whether the patches have places on the slide; true unless said otherwise. */
   readonly coords?: boolean;
+  /** Names of columns of scores; none unless said otherwise. `addScores` gives them to a bag that is there. */
+  readonly scores?: readonly string[];
 }
 
 /** Rows of one record batch: a few MB at the usual widths, so that a reader may stream. */
@@ -104,13 +111,14 @@ const COORDINATES = ['x', 'y'];
  * @throws UserError `cannot-write` (folder, rights), `disk-full`, `bad-features` (NaN, infinite, or too large for f16).
  */
 export async function createBagWriter(path: string, meta: BagMeta, options: BagWriterOptions): Promise<BagWriter> {
-  const { dimension, dtype } = options;
+  const { dimension, dtype, scores: names = [] } = options;
   const placed = options.coords ?? true;
-  const schema = bagSchema(meta, dimension, dtype, placed, []);
+  const schema = bagSchema(meta, dimension, dtype, placed, names);
   const file = await ArrowFile.create(path, schema);
 
   const features = new Float32Array(ROWS_PER_BATCH * dimension);
   const coords = new Int32Array(ROWS_PER_BATCH * 2);
+  const scores = names.map(() => new Float32Array(ROWS_PER_BATCH));
   let held = 0;
   let count = 0;
 
@@ -119,6 +127,7 @@ export async function createBagWriter(path: string, meta: BagMeta, options: BagW
     const columns: Data[] = [];
     if (dimension > 0) columns.push(featureData(features.subarray(0, held * dimension), dimension, dtype));
     if (placed) columns.push(...coordinateData(coords.subarray(0, held * 2)));
+    columns.push(...scores.map((column) => realData(column.subarray(0, held))));
     held = 0;
     await file.write(columns);
   }
@@ -147,18 +156,21 @@ export async function createBagWriter(path: string, meta: BagMeta, options: BagW
       }
       return rows;
     },
-    async append(rows, places) {
+    async append(rows, places, rated = {}) {
       // Without features, the places say how many patches there are.
       const n = dimension > 0 ? rows.length / dimension : (places?.length ?? 0) / 2;
       if (!Number.isInteger(n)) throw new RangeError(`${rows.length} features are not rows of ${dimension}`);
       if ((places !== null) !== placed)
         throw new RangeError(placed ? 'coordinates are missing' : 'unexpected coordinates');
       if (places && places.length !== n * 2) throw new RangeError(`${places.length / 2} coordinates for ${n} rows`);
+      const short = names.find((name) => rated[name]?.length !== n);
+      if (short !== undefined) throw new RangeError(`${rated[short]?.length ?? 0} ${short} scores for ${n} rows`);
       requireStorable(path, rows, dtype);
       for (let done = 0; done < n; ) {
         const take = Math.min(n - done, ROWS_PER_BATCH - held);
         features.set(rows.subarray(done * dimension, (done + take) * dimension), held * dimension);
         if (places) coords.set(places.subarray(done * 2, (done + take) * 2), held * 2);
+        names.forEach((name, i) => void scores[i]!.set(rated[name]!.subarray(done, done + take), held));
         held += take;
         done += take;
         count += take;
@@ -242,7 +254,7 @@ export async function openBag(path: string): Promise<OpenBag> {
   const { handle, reader } = await openReader(path);
   try {
     const head = headOf(path, reader.schema);
-    const { placed } = namesOf(reader.schema);
+    const { placed, scores } = namesOf(reader.schema);
     const { dimension } = head;
     const batches = reader.numRecordBatches;
     let held: { index: number; count: number; features: Float32Array } | null = null;
@@ -259,6 +271,7 @@ export async function openBag(path: string): Promise<OpenBag> {
     return {
       ...head,
       placed,
+      scores,
       count: batches > 0 ? (batches - 1) * rows + last : 0,
       async read(first, count) {
         const features = new Float32Array(count * dimension);
@@ -324,7 +337,13 @@ function requireAll(path: string, name: string, found: number, rows: number): vo
   throw new UserError('score-mismatch', problem, 'Compute the scores from this very bag.');
 }
 
-function bagSchema(meta: BagMeta, dimension: number, dtype: FeatureType, placed: boolean, scores: string[]): Schema {
+function bagSchema(
+  meta: BagMeta,
+  dimension: number,
+  dtype: FeatureType,
+  placed: boolean,
+  scores: readonly string[],
+): Schema {
   const value = dtype === 'f16' ? new Float16() : new Float32();
   return new Schema(
     [

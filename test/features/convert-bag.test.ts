@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import h5wasm, { type Dataset, File, type Group } from 'h5wasm/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BagMeta, cellsOfBag } from '../../src/features/bag.ts';
-import { convertBag, type Hdf5Layout, openAnyBag } from '../../src/features/convert-bag.ts';
+import { convertBag, openAnyBag } from '../../src/features/convert-bag.ts';
 import type { BagFacts } from '../../src/features/foreign-bag.ts';
-import { createBagWriter, readBag, type StoredBag } from '../../src/features/store.ts';
+import { addScores, createBagWriter, readBag, type StoredBag } from '../../src/features/store.ts';
+import type { Hdf5Layout } from '../../src/features/tool-layouts.ts';
 import { readTorch, toTorch } from '../../src/features/torch-file.ts';
 import { createRandom, normal } from '../../src/random.ts';
 import { storedZip } from '../mil/pickles.ts';
@@ -311,6 +312,120 @@ describe('a bag of another tool', () => {
     await expect(toArrow(makeHdf5('um.h5', tools.stamp))).rejects.toThrow(
       /um\.h5: its places are in micrometres.*--mpp/,
     );
+  });
+});
+
+describe('a bag of ours', () => {
+  const meta: BagMeta = {
+    slideId: 'slide-7',
+    slideHash: 'sha256:0',
+    mpp: 0.25,
+    mppSource: 'file',
+    patchMpp: 0.475,
+    patchPx: 256,
+    patchLevel0Px: 486.4,
+    strideLevel0Px: 364.8,
+    encoder: 'uni@1a2b',
+    order: 'row-major',
+    version: '0.1.0',
+  };
+
+  async function ours(name: string, changed: Partial<BagMeta> = {}, placed = true): Promise<string> {
+    const options = { dimension: WIDTH, dtype: 'f32', coords: placed } as const;
+    const writer = await createBagWriter(at(name), { ...meta, ...changed }, options);
+    await writer.append(features, placed ? coords : null);
+    await writer.finish();
+    return at(name);
+  }
+
+  /** Attributes of the file and of its places. */
+  async function saidBy(from: string, layout: Hdf5Layout, facts: BagFacts = {}) {
+    await convertBag(from, at('said.h5'), { facts, layout, dtype: null });
+    const file = new File(at('said.h5'), 'r');
+    const plain = (of: File | Dataset) =>
+      Object.fromEntries(
+        Object.entries(of.attrs)
+          .filter(([name]) => name !== 'lamina_bag')
+          .map(([name, { value }]) => [name, typeof value === 'bigint' ? Number(value) : value]),
+      );
+    const said = { root: plain(file), coords: plain(file.get('coords') as Dataset) };
+    file.close();
+    return said;
+  }
+
+  it('says what each tool asks of a file, in whole numbers where it counts with whole numbers', async () => {
+    const path = await ours('grid.arrow');
+    // 364.8 of 486.4 px on the slide: 192 of 256 as the encoder saw them.
+    const grid = { patch_size: 256, patch_size_level0: 486, overlap: 64 };
+    const scale = { level0_magnification: 40, target_magnification: 20 };
+    expect(await saidBy(path, 'clam')).toEqual({
+      root: {},
+      coords: { patch_size: 486, patch_level: 0, downsample: 1, name: 'slide-7' },
+    });
+    expect(await saidBy(path, 'trident')).toEqual({ root: {}, coords: { ...grid, ...scale, name: 'slide-7' } });
+    expect(await saidBy(path, 'atlaspatch')).toEqual({
+      root: { ...grid, ...scale, num_patches: COUNT },
+      coords: {},
+    });
+    const { root } = await saidBy(path, 'stamp');
+    expect(root).toMatchObject({ extractor: 'uni@1a2b', unit: 'um', tile_size_px: 256, feat_type: 'tile' });
+    expect(root.tile_size_um).toBeCloseTo(486.4 * 0.25, 9);
+  });
+
+  it('says of an overlap only what it knows', async () => {
+    const without = await ours('side-by-side.arrow', { strideLevel0Px: undefined });
+    expect((await saidBy(without, 'trident')).coords.overlap).toBe(0);
+    const unknown = await ours('no-px.arrow', { patchPx: null });
+    expect((await saidBy(unknown, 'trident')).coords).not.toHaveProperty('overlap');
+  });
+
+  it('says its side in micrometres to STAMP by the side on the slide', async () => {
+    const path = await ours('no-px.arrow', { patchPx: null, patchMpp: null, patchLevel0Px: 512 });
+    expect((await saidBy(path, 'stamp')).root.tile_size_um).toBe(128);
+  });
+
+  it.each<[string, Hdf5Layout, Partial<BagMeta>, boolean, string, RegExp]>([
+    ['a scale', 'atlaspatch', { mpp: null }, true, 'no-mpp', /the magnification.*slide-7.*--mpp/],
+    ['a scale', 'stamp', { mpp: null }, true, 'no-mpp', /micrometres.*slide-7.*--mpp/],
+    ['a size', 'atlaspatch', { patchPx: null }, true, 'no-patch-size', /slide-7.*--patch-size/],
+    ['a size', 'stamp', { patchLevel0Px: null, patchMpp: null }, true, 'no-patch-size', /slide-7.*--patch-level0/],
+    ['places', 'trident', {}, false, 'no-coords', /TRIDENT wants the places.*--layout clam/],
+    ['places', 'stamp', {}, false, 'no-coords', /STAMP wants the places.*--layout clam/],
+    ['places', 'atlaspatch', {}, false, 'no-coords', /AtlasPatch wants the places.*--layout clam/],
+  ])('without %s is not written as %s would refuse it', async (_, layout, changed, placed, code, sentence) => {
+    const path = await ours('lacking.arrow', changed, placed);
+    const written = convertBag(path, at('refused.h5'), { facts: {}, layout, dtype: null });
+    await expect(written).rejects.toMatchObject({ code, message: expect.stringMatching(sentence) });
+    await expect(written).rejects.toThrow('refused.h5: ');
+    expect(existsSync(at('refused.h5'))).toBe(false);
+  });
+
+  it('may be told what it lacks', async () => {
+    const path = await ours('lacking.arrow', { mpp: null, patchMpp: null, patchLevel0Px: 512, patchPx: 256 });
+    const { root } = await saidBy(path, 'atlaspatch', { mpp: 0.25 });
+    expect(root).toMatchObject({ level0_magnification: 40, target_magnification: 20 });
+  });
+
+  it.each(['clam', 'trident', 'stamp', 'atlaspatch'] as const)(
+    'comes back from %s with all it said',
+    async (layout) => {
+      await convertBag(await ours('whole.arrow'), at(`back-${layout}.h5`), { facts: {}, layout, dtype: null });
+      const back = await toArrow(at(`back-${layout}.h5`));
+      expect(back.meta).toEqual(meta);
+      expect(back.coords).toEqual(coords);
+    },
+  );
+
+  it('keeps its scores from Arrow to Arrow', async () => {
+    const path = await ours('scored.arrow');
+    const scores = {
+      attention: Float32Array.from({ length: COUNT }, () => random()),
+      attention_raw: Float32Array.from({ length: COUNT }, () => normal(random)),
+    };
+    await addScores(path, scores);
+    const bag = await toArrow(path);
+    expect(bag.scores).toEqual(scores);
+    expect(bag.features).toEqual(features);
   });
 });
 

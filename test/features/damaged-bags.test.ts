@@ -10,8 +10,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import type { BagMeta } from '../../src/features/bag.ts';
-import { convertBag, hdf5Layouts, openAnyBag } from '../../src/features/convert-bag.ts';
+import { convertBag, openAnyBag } from '../../src/features/convert-bag.ts';
 import { createBagWriter } from '../../src/features/store.ts';
+import { hdf5Layouts } from '../../src/features/tool-layouts.ts';
 import { createRandom, normal } from '../../src/random.ts';
 import { damage } from '../damage.ts';
 
