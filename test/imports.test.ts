@@ -96,7 +96,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@observablehq/plot': ['src/report/charts.ts'],
   // Bags, and the table of patches that `tile` writes, which is no bag.
   '@libsql/client': ['src/viewer/database.ts'],
-  'apache-arrow': ['src/features/store.ts', 'src/run/patch-table.ts'],
+  'apache-arrow': ['src/features/store.ts', 'src/features/arrow-file.ts', 'src/run/patch-table.ts'],
   bullmq: ['src/run/queue'],
   commander: ['src/cli/'],
   // Types only.
