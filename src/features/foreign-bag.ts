@@ -156,15 +156,12 @@ function findTables(path: string, file: Hdf5Reader, facts: BagFacts): Found {
   if (!name) throw badBag(path, `it has no features or feats, only ${file.names('/').join(', ') || 'nothing'}`);
   const features = file.table(`/${name}`)!;
   if (root.unit !== undefined || root.stamp_version !== undefined || root.tile_size_um !== undefined) {
-    // 2.0 called the micrometres `tile_size`.
-    const patchUm = number(root.tile_size_um) ?? number(root.tile_size);
-    const says = { encoder: text(root.extractor), patchPx: number(root.tile_size_px), patchUm };
     const unit = root.unit ?? (root.tile_size_um === undefined ? 'of none' : 'um');
-    if (unit !== 'um' && unit !== 'px') throw unknownUnit(path, `the unit ${unit}`);
-    return { layout: 'stamp', features, coords, unit, says };
-  }
-  if (name === 'feats' && coords && Math.round(number(root.tile_size) ?? stepOf(coords)) === FIRST_STAMP) {
-    return { layout: 'stamp', features, coords, unit: 'first-stamp', says: { patchPx: FIRST_STAMP } };
+    if (coords && unit !== 'um' && unit !== 'px') throw unknownUnit(path, `the unit ${unit}`);
+    // 2.0 called the micrometres `tile_size`.
+    const patchUm = number(root.tile_size_um) ?? (unit === 'um' ? number(root.tile_size) : undefined);
+    const says = { encoder: text(root.extractor), patchPx: number(root.tile_size_px), patchUm };
+    return { layout: 'stamp', features, coords, unit: unit === 'um' ? 'um' : 'px', says };
   }
   const at = coords?.attributes ?? {};
   if (at.patch_size_level0 !== undefined) {
@@ -182,6 +179,9 @@ function findTables(path: string, file: Hdf5Reader, facts: BagFacts): Found {
       says: { slideId: text(at.name), patchPx: px, patchLevel0Px },
     };
   }
+  if (name === 'feats' && coords && Math.round(number(root.tile_size) ?? stepOf(coords)) === FIRST_STAMP) {
+    return { layout: 'stamp', features, coords, unit: 'first-stamp', says: { patchPx: FIRST_STAMP } };
+  }
   return { layout: name === 'features' ? 'clam' : 'bare', features, coords, unit: 'px', says: {} };
 }
 
@@ -198,6 +198,7 @@ function gridOf({ patch_size, patch_size_level0, overlap }: Attributes): Says {
 
 /** The least distance of two columns or rows of patches, as far as the first ones show it; infinite if there is one patch. */
 function stepOf(coords: Table): number {
+  if (coords.rows < 2) return Number.POSITIVE_INFINITY;
   const values = numbersOf(coords, 0, Math.min(ROWS_AT_ONCE, coords.rows));
   const steps = [0, 1].flatMap((axis) => {
     const along = new Set<number>();

@@ -270,6 +270,10 @@ describe('a bag of another tool', () => {
     expect(bag.meta).toMatchObject({ patchPx: 224, patchMpp: 256 / 224, patchLevel0Px: 1024 });
     expect(bag.coords).toEqual(grid.map((place) => (place / 224) * 1024));
     expect((await toArrow(path, { patchLevel0Px: 224 })).coords).toEqual(grid);
+    // Who says what a patch is in pixels has places in pixels.
+    const attributes = { patch_size: 224, patch_level: 0, downsample: 1 };
+    const said = makeHdf5('said.h5', { tables: { feats, coords: { data: grid, columns: 2, attributes } } });
+    expect((await toArrow(said)).coords).toEqual(grid);
   });
 
   it.each([
