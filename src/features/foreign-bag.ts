@@ -179,8 +179,9 @@ function findTables(path: string, file: Hdf5Reader, facts: BagFacts): Found {
       says: { slideId: text(at.name), patchPx: px, patchLevel0Px },
     };
   }
-  if (name === 'feats' && coords && Math.round(number(root.tile_size) ?? stepOf(coords)) === FIRST_STAMP) {
-    return { layout: 'stamp', features, coords, unit: 'first-stamp', says: { patchPx: FIRST_STAMP } };
+  const encoder = text(root.extractor);
+  if (name === 'feats' && encoder && coords && Math.round(number(root.tile_size) ?? stepOf(coords)) === FIRST_STAMP) {
+    return { layout: 'stamp', features, coords, unit: 'first-stamp', says: { encoder, patchPx: FIRST_STAMP } };
   }
   return { layout: name === 'features' ? 'clam' : 'bare', features, coords, unit: 'px', says: {} };
 }

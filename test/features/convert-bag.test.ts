@@ -260,20 +260,26 @@ describe('a bag of another tool', () => {
       (_, i) => 224 * (i % 2 === 0 ? Math.floor(i / 20) : ((i / 2) % 10) | 0),
     );
     const feats = { data: features.subarray(0, 100 * WIDTH), columns: WIDTH };
-    const path = makeHdf5('stamp-1.h5', { tables: { feats, coords: { data: grid, columns: 2 } } });
+    const tables = { feats, coords: { data: grid, columns: 2 } };
+    const path = makeHdf5('stamp-1.h5', { tables, root: { extractor: 'ctranspath' } });
     await expect(toArrow(path)).rejects.toMatchObject({
       code: 'unknown-unit',
       message: expect.stringMatching(/stamp-1\.h5: .*no unit.*224 apart.*STAMP before 2\.0.*--patch-level0.*1024/),
     });
     await expect(toArrow(path, { mpp: 0.25 })).rejects.toMatchObject({ code: 'unknown-unit' });
     const bag = await toArrow(path, { mpp: 0.25, patchLevel0Px: 1024 });
-    expect(bag.meta).toMatchObject({ patchPx: 224, patchMpp: 256 / 224, patchLevel0Px: 1024 });
+    expect(bag.meta).toMatchObject({
+      encoder: 'ctranspath',
+      ...{ patchPx: 224, patchMpp: 256 / 224, patchLevel0Px: 1024 },
+    });
     expect(bag.coords).toEqual(grid.map((place) => (place / 224) * 1024));
     expect((await toArrow(path, { patchLevel0Px: 224 })).coords).toEqual(grid);
     // Who says what a patch is in pixels has places in pixels.
     const attributes = { patch_size: 224, patch_level: 0, downsample: 1 };
     const said = makeHdf5('said.h5', { tables: { feats, coords: { data: grid, columns: 2, attributes } } });
     expect((await toArrow(said)).coords).toEqual(grid);
+    // And what does not name its extractor is not STAMP's.
+    expect((await toArrow(makeHdf5('plain.h5', { tables }))).coords).toEqual(grid);
   });
 
   it.each([
