@@ -57,6 +57,37 @@ function parseTargetMpp(text: string): number | 'native' {
   return text === 'native' ? text : parsePositive(text);
 }
 
+/** Where a value comes from: the later goes over the earlier. */
+const SOURCES = ['default', 'config', 'env', 'cli'];
+
+/** Of two options that exclude each other the one whose source goes over the other's; both from one source are wrong usage. */
+function addEither(command: Command, one: Option, other: Option): void {
+  command.hook('preAction', () => {
+    const [first, second] = [rankOf(command, one), rankOf(command, other)];
+    if (first === 0 || second === 0) return;
+    if (first === second) command.error(`error: '${one.flags}' cannot be used with '${other.flags}'`);
+    const weaker = first < second ? one : other;
+    command.setOptionValueWithSource(weaker.attributeName(), undefined, 'default');
+  });
+}
+
+/** Of the source of an option's value; 0 if nothing was asked for. */
+function rankOf(command: Command, option: Option): number {
+  const value = command.getOptionValue(option.attributeName());
+  if (value === undefined || value === false) return 0;
+  return SOURCES.indexOf(command.getOptionValueSource(option.attributeName())!);
+}
+
+/** A switch that may stand in the environment: commander alone would take any value for yes. */
+function addSwitch(command: Command, option: Option): Command {
+  return command.addOption(option).on(`optionEnv:${option.name()}`, () => {
+    const text = process.env[option.envVar!]!;
+    const value = /^(1|true)$/i.test(text) || (/^(0|false|)$/i.test(text) ? false : null);
+    if (value === null) command.error(`error: ${option.envVar} is '${text}'. It must be 1 or 0.`);
+    command.setOptionValueWithSource(option.attributeName(), value, 'env');
+  });
+}
+
 /** What `tile`, `extract` and `run` are told about the slides and the patches. */
 export interface PatchFlags {
   readonly mpp?: number;
@@ -92,8 +123,11 @@ export function addPatchOptions(command: Command): Command {
     'micrometres per pixel of the patches, or native (default: likewise, else 0.5)',
     parseTargetMpp,
   );
-  add('--stride <px>', 'from one patch to the next (default: the side of a patch)', parsePositive);
-  add('--overlap <px>', 'of neighbouring patches, instead of --stride', parseWhole).conflicts('stride');
+  addEither(
+    command,
+    add('--stride <px>', 'from one patch to the next (default: the side of a patch)', parsePositive),
+    add('--overlap <px>', 'of neighbouring patches, instead of --stride', parseWhole),
+  );
   add('--min-tissue <share>', 'least share of a patch that is tissue', parseShare, gridDefaults.minTissue);
   add('--max-patches <n>', 'at most so many patches a slide, chosen by --seed', parseCount);
   add('--seed <n>', 'of what is left to chance', parseWhole, gridDefaults.seed);
@@ -200,7 +234,10 @@ export interface BatchFlags {
 }
 
 export function addBatchOptions(command: Command): Command {
-  return command
+  const keepGoing = new Option('--keep-going', 'go on when a slide fails (the default)');
+  const failFast = new Option('--fail-fast', 'end with the first slide that fails').env('LAMINA_FAIL_FAST');
+  addEither(command, keepGoing, failFast);
+  return addSwitch(command.addOption(keepGoing), failFast)
     .option('--dry-run', 'only say how many patches, minutes and bytes it would be, from a sample of each slide')
     .addOption(
       new Option('--retry <n>', 'try slides that failed so often again, after the others')
@@ -208,8 +245,6 @@ export function addBatchOptions(command: Command): Command {
         .default(0)
         .env('LAMINA_RETRY'),
     )
-    .addOption(new Option('--keep-going', 'go on when a slide fails (the default)').conflicts('failFast'))
-    .addOption(new Option('--fail-fast', 'end with the first slide that fails').env('LAMINA_FAIL_FAST'))
     .addOption(
       new Option('--shard <i/n>', 'only the i-th of n parts of the slides, for array jobs; i begins at 1')
         .argParser(shard)
@@ -225,7 +260,8 @@ function shard(text: string): Shard {
 }
 
 export function addExplainOption(command: Command): Command {
-  return command.addOption(
+  return addSwitch(
+    command,
     new Option(
       '--explain',
       'evidence, gradients and hidden attention of each patch as well, as `lamina explain` writes them',
