@@ -318,14 +318,17 @@ export function addDeviceOptions(command: Command): Command {
     .addOption(
       new Option(
         '--device <kind>',
-        'where the model runs; auto takes a GPU if there is a real one; webgpu-f16 stores activations in 16 bits',
+        'where model and encoder run; auto takes a GPU if there is a real one; webgpu-f16 stores activations of the model in 16 bits',
       )
         .choices(deviceChoices)
         .default('auto')
         .env('LAMINA_DEVICE'),
     )
     .addOption(
-      new Option('--threads <n>', 'threads of the wasm device (default: the cores)')
+      new Option(
+        '--threads <n>',
+        'threads on the CPU, of the wasm device and of an encoder in ONNX (default: the cores)',
+      )
         .argParser(parseCount)
         .env('LAMINA_THREADS'),
     );
