@@ -4,11 +4,11 @@ import { runBatch } from '../run/batch.ts';
 import { type Estimate, estimateBatch } from '../run/dry-run.ts';
 import { inShard } from '../run/shard.ts';
 import { findSlides } from '../run/slide-inputs.ts';
-import type { Line } from '../run/slide-job.ts';
+import type { Line, SlideOptions } from '../run/slide-job.ts';
 import type { SlideOutcome } from '../run/slide-run.ts';
 import type { TilingOptions } from '../run/survey.ts';
 import { DONE, FAILED, SOME_FAILED } from './exit.ts';
-import type { BatchFlags, ExtractFlags } from './options.ts';
+import { type BatchFlags, type ExtractFlags, extractDefaults } from './options.ts';
 import { printJson, printLine, printTable } from './print.ts';
 import { showProgress } from './progress.ts';
 
@@ -19,6 +19,12 @@ export interface RunFlags extends Partial<Pick<ExtractFlags, 'mpp' | 'batch' | '
   readonly json?: boolean;
   readonly dryRun?: boolean;
   readonly verbose?: boolean;
+}
+
+/** What a slide is run with; the defaults are those of `extract`, which `tile` does not ask for. */
+export function slideOptions(flags: RunFlags, tiling: TilingOptions): Omit<SlideOptions, 'configuration'> {
+  const { mpp = null, batch = extractDefaults.batch, dtype = extractDefaults.dtype, keepBags = true } = flags;
+  return { mpp, tiling, batchSize: batch, dtype, keepBags };
 }
 
 /** Runs the line over the slides, or with `--dry-run` says what that would take. Sets the exit code. */
@@ -34,11 +40,7 @@ export async function runAndPrint(
   if (inputs.length === 0) process.stderr.write('This part of the batch has no slides.\n');
   const options = {
     out: resolve(flags.out),
-    mpp: flags.mpp ?? null,
-    tiling,
-    batchSize: flags.batch ?? 64,
-    dtype: flags.dtype ?? 'f16',
-    keepBags: flags.keepBags ?? true,
+    ...slideOptions(flags, tiling),
     retries: flags.retry ?? 0,
     failFast: flags.failFast ?? false,
     live: flags.live ?? true,

@@ -215,13 +215,16 @@ export function addEncoderOptions(command: Command): Command {
     );
 }
 
+export const extractDefaults = { batch: 64, dtype: 'f16' } as const;
+
 export function addExtractOptions(command: Command): Command {
+  const { batch, dtype } = extractDefaults;
   return addEncoderOptions(addPatchOptions(command))
-    .addOption(new Option('--batch <n>', 'patches a batch').argParser(parseCount).default(64).env('LAMINA_BATCH'))
+    .addOption(new Option('--batch <n>', 'patches a batch').argParser(parseCount).default(batch).env('LAMINA_BATCH'))
     .addOption(
       new Option('--dtype <type>', 'precision of the stored features')
         .choices(['f16', 'f32'])
-        .default('f16')
+        .default(dtype)
         .env('LAMINA_DTYPE'),
     );
 }

@@ -9,7 +9,7 @@ import { findSlides } from '../run/slide-inputs.ts';
 import { requireAreasPerSlide } from '../run/survey.ts';
 import { writeTables } from '../run/tables.ts';
 import { makeFolder } from '../run/whole-file.ts';
-import type { RunFlags } from './batch.ts';
+import { type RunFlags, slideOptions } from './batch.ts';
 import {
   addDeviceOptions,
   addExplainOption,
@@ -51,8 +51,7 @@ export function configure(command: Command): void {
           await requireAreasPerSlide(tiling.mask, inputs.length);
           await requireAreasPerSlide(tiling.roi, inputs.length);
           await makeFolder(join(out, 'slides'));
-          const { batch: batchSize, dtype, mpp = null, keepBags = true } = flags;
-          const slide = { mpp, tiling, batchSize, dtype, keepBags };
+          const slide = slideOptions(flags, tiling);
           const times = { startedAt: new Date().toISOString(), finishedAt: null, timings: {} };
           const { queue: _, ...asked } = flags;
           await writeTables(out, [], runResult(inputs, line, { out, ...slide, asked }, times));
