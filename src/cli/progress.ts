@@ -1,27 +1,51 @@
-/** Progress of a batch on stderr: a line that rewrites itself on a terminal, one line a slide elsewhere. */
+/** Progress of long work on stderr: how far it is, in a line that rewrites itself on a terminal and comes now and then elsewhere. */
 import type { BatchEvent } from '../run/batch.ts';
 import type { SlideOutcome } from '../run/slide-run.ts';
 
 /** Rewriting the line more often is not read. */
-const INTERVAL_MS = 100;
+const REWRITE_MS = 100;
+/** A log keeps every line. */
+const LOG_MS = 30_000;
+
+/** The line that says how far something is. */
+export class StatusLine {
+  readonly #out: Pick<NodeJS.WriteStream, 'isTTY' | 'write'>;
+  readonly #now: () => number;
+  #shown: number;
+
+  /** @param now in milliseconds */
+  constructor(out: Pick<NodeJS.WriteStream, 'isTTY' | 'write'> = process.stderr, now = () => performance.now()) {
+    this.#out = out;
+    this.#now = now;
+    this.#shown = out.isTTY ? Number.NEGATIVE_INFINITY : now();
+  }
+
+  /** Unless it was shown just before. */
+  show(line: () => string): void {
+    const { isTTY } = this.#out;
+    if (this.#now() - this.#shown < (isTTY ? REWRITE_MS : LOG_MS)) return;
+    this.#shown = this.#now();
+    this.#out.write(isTTY ? `\r\u001b[2K${line()}` : `${line()}\n`);
+  }
+
+  /** Before anything else is written. */
+  clear(): void {
+    if (this.#out.isTTY) this.#out.write('\r\u001b[2K');
+  }
+}
 
 export function showProgress(verbose: boolean): (event: BatchEvent) => void {
-  const terminal = process.stderr.isTTY;
   const progress = new Progress();
-  let shown = 0;
-  const rewrite = (text: string) => terminal && process.stderr.write(`\r\u001b[2K${text}`);
+  const status = new StatusLine();
   return (event) => {
     progress.hear(event);
     if (event.kind === 'end') {
       const { index, total, outcome, again } = event;
-      rewrite('');
+      status.clear();
       const later = again ? ' It is tried again later.' : '';
       process.stderr.write(`${index + 1}/${total} ${outcome.input.id}: ${sentence(outcome)}${later}\n`);
       if (verbose && outcome.error) console.error(outcome.error);
-    } else if (performance.now() - shown > INTERVAL_MS) {
-      shown = performance.now();
-      rewrite(progress.line());
-    }
+    } else status.show(() => progress.line());
   };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Progress } from '../../src/cli/progress.ts';
+import { Progress, StatusLine } from '../../src/cli/progress.ts';
 import type { BatchEvent } from '../../src/run/batch.ts';
 import type { SlideInput } from '../../src/run/slide-inputs.ts';
 import type { SlideOutcome } from '../../src/run/slide-run.ts';
@@ -11,6 +11,26 @@ const patches = (id: string, done: number): BatchEvent => ({ kind: 'patches', in
 const end = (id: string, skipped = false, again = false): BatchEvent => {
   return { kind: 'end', outcome: { input: input(id), skipped } as SlideOutcome, index: 0, total, again };
 };
+
+describe('the line that says how far something is', () => {
+  const shownOn = (isTTY: boolean, everyMs: number, times: number) => {
+    let now = 0;
+    const written: string[] = [];
+    const write = (text: string | Uint8Array) => written.push(String(text)) > 0;
+    const line = new StatusLine({ isTTY, write }, () => now);
+    for (let i = 0; i < times; i++, now += everyMs) line.show(() => `${i}`);
+    line.clear();
+    return written;
+  };
+
+  it('is rewritten on a terminal', () => {
+    expect(shownOn(true, 60, 4)).toEqual(['\r\u001b[2K0', '\r\u001b[2K2', '\r\u001b[2K']);
+  });
+
+  it('comes twice a minute, and as a line of its own, into a log', () => {
+    expect(shownOn(false, 10_000, 8)).toEqual(['3\n', '6\n']);
+  });
+});
 
 describe('progress', () => {
   it('tells the rate over all slides and the time by the slides that are left', () => {
