@@ -26,7 +26,11 @@ const SHARED = [
 
 const FOLDERS: readonly Row[] = [
   { folder: 'src/tiling/', mayImport: SHARED },
-  { folder: 'src/features/encoders/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/'] },
+  // Of several processes that want the same weights one fetches them, under a lock as runs have.
+  {
+    folder: 'src/features/encoders/',
+    mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/run/lock.ts'],
+  },
   // The contract of a device: an encoder may leave its features on one.
   { folder: 'src/features/', mayImport: [...SHARED, 'src/tiling/', 'src/kernels/device.ts'] },
   { folder: 'src/kernels/', mayImport: SHARED },

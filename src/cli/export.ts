@@ -5,7 +5,7 @@ import type { BundledSlide } from '../viewer/bundle-slide.ts';
 import { DONE, FAILED, SOME_FAILED } from './exit.ts';
 import { interruptSignal } from './interrupt.ts';
 import { parsePositive } from './options.ts';
-import { printJson, printLine, printTable } from './print.ts';
+import { printJson, printLine, printTable, size } from './print.ts';
 
 interface Flags {
   readonly out: string;
@@ -63,8 +63,4 @@ function print(out: string, { slides, bytes }: Bundle): void {
 
 function row({ id, tiles, bytes, mpp }: BundledSlide) {
   return { slide: id, tiles, MB: (bytes / 1e6).toFixed(1), 'finest µm/px': mpp === null ? '-' : mpp.toPrecision(3) };
-}
-
-function size(bytes: number): string {
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }

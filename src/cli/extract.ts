@@ -12,6 +12,7 @@ import {
   lineOptions,
   tilingOptions,
 } from './options.ts';
+import { showDownload } from './progress.ts';
 
 export function configure(command: Command): void {
   addBatchOptions(addDeviceOptions(addExtractOptions(command)))
@@ -20,7 +21,7 @@ export function configure(command: Command): void {
     .option('--json', 'print one JSON object')
     .action(async (slides: string[]) => {
       const flags = command.optsWithGlobals<ExtractFlags & DeviceFlags & RunFlags>();
-      const line = await openLine(lineOptions(flags, null));
+      const line = await openLine(lineOptions(flags, null), showDownload());
       try {
         await runAndPrint(slides, line, tilingOptions(flags, line), flags, interruptSignal());
       } finally {

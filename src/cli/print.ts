@@ -31,6 +31,10 @@ export function printFacts(facts: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(facts)) printLine(`${dim(name.padEnd(width))}  ${value}`);
 }
 
+export function size(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
 export const bold = (text: string) => styled('1', text);
 export const dim = (text: string) => styled('2', text);
 

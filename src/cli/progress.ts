@@ -1,6 +1,8 @@
 /** Progress of long work on stderr: how far it is, in a line that rewrites itself on a terminal and comes now and then elsewhere. */
+import type { OnDownload } from '../features/encoders/hub.ts';
 import type { BatchEvent } from '../run/batch.ts';
 import type { SlideOutcome } from '../run/slide-run.ts';
+import { size } from './print.ts';
 
 /** Rewriting the line more often is not read. */
 const REWRITE_MS = 100;
@@ -32,6 +34,14 @@ export class StatusLine {
   clear(): void {
     if (this.#out.isTTY) this.#out.write('\r\u001b[2K');
   }
+}
+
+export function showDownload(): OnDownload {
+  const status = new StatusLine();
+  return (file, bytes, total) => {
+    status.show(() => `${file}: ${size(bytes)}${total === null ? '' : ` of ${size(total)}`}`);
+    if (bytes === total) status.clear();
+  };
 }
 
 export function showProgress(verbose: boolean): (event: BatchEvent) => void {

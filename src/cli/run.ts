@@ -14,6 +14,7 @@ import {
   lineOptions,
   tilingOptions,
 } from './options.ts';
+import { showDownload } from './progress.ts';
 
 type Flags = ExtractFlags & DeviceFlags & RunFlags & { readonly model: string };
 
@@ -28,7 +29,7 @@ export function configure(command: Command): void {
     .option('--json', 'print one JSON object')
     .action(async (slides: string[]) => {
       const flags = command.optsWithGlobals<Flags>();
-      const line = await openLine(lineOptions(flags, flags.model));
+      const line = await openLine(lineOptions(flags, flags.model), showDownload());
       try {
         await runAndPrint(slides, line, tilingOptions(flags, line), flags, interruptSignal());
       } finally {

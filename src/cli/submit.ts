@@ -22,6 +22,7 @@ import {
   tilingOptions,
 } from './options.ts';
 import { printFacts, printJson } from './print.ts';
+import { showDownload } from './progress.ts';
 
 type Flags = ExtractFlags & DeviceFlags & RunFlags & QueueFlags & { readonly model?: string };
 
@@ -43,7 +44,7 @@ export function configure(command: Command): void {
       try {
         const model = flags.model === undefined ? null : resolve(flags.model);
         const options = lineOptions(flags, model);
-        const line = await openLine(options);
+        const line = await openLine(options, showDownload());
         try {
           const inputs = await findSlides(names);
           const out = resolve(flags.out);

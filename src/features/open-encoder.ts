@@ -2,7 +2,8 @@
 import { UserError } from '../errors.ts';
 import type { Device } from '../kernels/device.ts';
 import type { Encoder } from './encoder.ts';
-import { locate } from './encoders/locate.ts';
+import type { OnDownload } from './encoders/hub.ts';
+import { hubOptions, locate } from './encoders/locate.ts';
 import { publishedStain, type StainPlan, stainId, withStain } from './stain-normalise.ts';
 import { createStainTexture } from './stain-texture.ts';
 
@@ -17,6 +18,8 @@ export interface EncoderOptions {
   readonly device?: () => Promise<Device | null>;
   /** What is done to the colours; null does nothing, unless an id says otherwise. */
   readonly stain?: StainPlan | null;
+  /** Hears of weights that come from Hugging Face. */
+  readonly onDownload?: OnDownload | undefined;
 }
 
 /** Names of encoders that need nothing but themselves. */
@@ -43,7 +46,7 @@ export async function openEncoder(name: string, options: EncoderOptions = {}): P
 }
 
 async function openFamily(name: string, options: EncoderOptions): Promise<Encoder | null> {
-  const { weights = null, threads = null, device } = options;
+  const { weights = null, threads = null, device, onDownload } = options;
   if (name === BUILT_IN) {
     if (weights === null) return await openStainTexture((await device?.()) ?? null);
     throw new UserError(
@@ -52,7 +55,7 @@ async function openFamily(name: string, options: EncoderOptions): Promise<Encode
       'Leave --weights, or name another --encoder.',
     );
   }
-  const found = await locate(name, { weights });
+  const found = await locate(name, { weights, hub: { ...hubOptions(), onProgress: onDownload } });
   if (!found) return null;
   const { openOnnxEncoder } = await import('./encoders/onnx-encoder.ts');
   return await openOnnxEncoder({ ...found, threads, device: (await device?.()) ?? null });

@@ -2,6 +2,7 @@
 import { UserError } from '../errors.ts';
 import { requireMatch } from '../features/bag-check.ts';
 import type { Encoder } from '../features/encoder.ts';
+import type { OnDownload } from '../features/encoders/hub.ts';
 import { type EncoderOptions, encoderNames, openEncoder } from '../features/open-encoder.ts';
 import { planStain, type StainChoice } from '../features/stain-normalise.ts';
 import type { Device } from '../kernels/device.ts';
@@ -40,10 +41,11 @@ export interface OpenLine extends Line {
 const DEFAULT_ENCODER = 'stain-texture';
 
 /**
+ * @param onDownload hears of weights that come from Hugging Face.
  * @throws UserError as `openModel`; `unknown-encoder`, `encoder-unknown`; `encoder-mismatch` if model, encoder and patches do not belong
  * together; `no-gpu`.
  */
-export async function openLine(options: LineOptions): Promise<OpenLine> {
+export async function openLine(options: LineOptions, onDownload?: OnDownload): Promise<OpenLine> {
   const opened: { close(): Promise<void> }[] = [];
   const keep = <T extends { close(): Promise<void> }>(part: T): T => {
     opened.unshift(part);
@@ -59,7 +61,7 @@ export async function openLine(options: LineOptions): Promise<OpenLine> {
     const card = predictor?.card ?? null;
     const { weights, threads } = options;
     const device = async () => await deviceFor(predictor, options.device, keep);
-    const how: EncoderOptions = { weights, threads, device, stain: await planStain(options.stain) };
+    const how: EncoderOptions = { weights, threads, device, stain: await planStain(options.stain), onDownload };
     const open = async () =>
       await (options.encoder === null ? openEncoderFor(model, card, how) : openEncoder(options.encoder, how));
     const encoder = keep(lastingEncoder(await open(), open));

@@ -1,5 +1,6 @@
 /**
- * Files of Hugging Face repositories, kept in a folder: resumed after a break, checked against the sum that the server gives.
+ * Files of Hugging Face repositories, kept in a folder: resumed after a break, checked against the sum that the server gives. Of
+ * several processes that want the same file one fetches it.
  *
  * Environment: HF_TOKEN for repositories behind a licence, HF_ENDPOINT for another server of the same kind.
  */
@@ -9,6 +10,10 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf, UserError } from '../../errors.ts';
+import { type Lock, tryLock } from '../../run/lock.ts';
+
+/** How far a file is. @param total null if the server does not say. */
+export type OnDownload = (file: string, bytes: number, total: number | null) => void;
 
 export interface HubOptions {
   /** The folder that files are kept in. */
@@ -18,7 +23,7 @@ export interface HubOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds before the first of the further tries. */
   readonly patience?: number;
-  readonly onProgress?: (file: string, bytes: number, total: number | null) => void;
+  readonly onProgress?: OnDownload | undefined;
 }
 
 interface RemoteFile {
@@ -31,6 +36,13 @@ interface RemoteFile {
 const ENDPOINT = 'https://huggingface.co';
 /** Tries of a download that do not get any further. */
 const TRIES = 5;
+/** How often a process that waits for another one's download looks. */
+const POLL_MS = 500;
+
+/** Where a file is kept, if it is. */
+export function keptAt(repository: string, file: string, { cache }: HubOptions): string {
+  return join(cache, 'hf', ...repository.split('/'), ...file.split('/'));
+}
 
 /**
  * @param repository `owner/name`
@@ -39,33 +51,60 @@ const TRIES = 5;
  * @throws UserError `licence-needed`, `download-failed`, `download-checksum`, `disk-full`, `cannot-write`; the signal's reason
  */
 export async function fetchFromHub(repository: string, file: string, options: HubOptions): Promise<string | null> {
-  const target = join(options.cache, 'hf', ...repository.split('/'), ...file.split('/'));
-  const tagFile = `${target}.tag`;
-  const kept = await readFile(tagFile, 'utf8').catch(() => null);
-  const hasKept = kept !== null && (await stat(target).catch(() => null)) !== null;
-  const remote = await askFor(repository, file, options).catch((error) => {
-    // Without a connection, what is there is good enough.
-    if (hasKept && error instanceof UserError && error.code === 'download-failed') return 'unreachable' as const;
-    throw error;
-  });
-  if (remote === 'unreachable') return target;
+  const target = keptAt(repository, file, options);
+  const remote = await askFor(repository, file, options);
   if (!remote) return null;
   const tag = remote.tag ?? `${remote.bytes} bytes`;
-  if (hasKept && kept === tag) return target;
+  if (await isKept(target, tag)) return target;
   try {
     await mkdir(dirname(target), { recursive: true });
     // A part belongs to one version of the file.
     const part = `${target}.${createHash('sha256').update(tag).digest('hex').slice(0, 8)}.part`;
-    await download(remote, part, file, options);
-    await checkSum(remote, part, file);
-    await rm(tagFile, { force: true });
-    await rename(part, target);
-    await writeFile(tagFile, tag);
-    return target;
+    const onBytes = (bytes: number) => options.onProgress?.(file, bytes, remote.bytes);
+    const lock = await waitForTurn(`${target}.lock`, part, onBytes, options.signal);
+    try {
+      if (await isKept(target, tag)) {
+        onBytes((await stat(target)).size);
+        return target;
+      }
+      await download(remote, part, onBytes, options);
+      await checkSum(remote, part, file);
+      await rm(tagFile(target), { force: true });
+      await rename(part, target);
+      await writeFile(tagFile(target), tag);
+      return target;
+    } finally {
+      await lock.release();
+    }
   } catch (error) {
     throw explained(error, target);
   }
 }
+
+const tagFile = (target: string) => `${target}.tag`;
+
+async function isKept(target: string, tag: string): Promise<boolean> {
+  const kept = await readFile(tagFile(target), 'utf8').catch(() => null);
+  return kept === tag && (await stat(target).catch(() => null)) !== null;
+}
+
+/** While another process has the lock, its part tells how far it is. */
+async function waitForTurn(
+  path: string,
+  part: string,
+  onBytes: (bytes: number) => void,
+  signal?: AbortSignal,
+): Promise<Lock> {
+  for (;;) {
+    const lock = await tryLock(path);
+    if (lock) return lock;
+    const bytes = await sizeOf(part);
+    if (bytes > 0) onBytes(bytes);
+    await pause(POLL_MS, signal);
+  }
+}
+
+const sizeOf = async (path: string) => (await stat(path).catch(() => null))?.size ?? 0;
 
 /** Size and tag of a file; null if there is none. */
 async function askFor(repository: string, file: string, options: HubOptions): Promise<RemoteFile | null> {
@@ -107,19 +146,23 @@ function licenceNeeded(repository: string, status: number, { token }: HubOptions
 }
 
 /** Goes on where `part` ends, as long as each try brings something. */
-async function download(remote: RemoteFile, part: string, file: string, options: HubOptions): Promise<void> {
-  const { signal, patience = 1000, onProgress } = options;
+async function download(
+  remote: RemoteFile,
+  part: string,
+  onBytes: (bytes: number) => void,
+  options: HubOptions,
+): Promise<void> {
+  const { signal, patience = 1000 } = options;
   let fruitless = 0;
   for (;;) {
-    const before = (await stat(part).catch(() => null))?.size ?? 0;
+    const before = await sizeOf(part);
     if (remote.bytes !== null && before >= remote.bytes) return;
     try {
-      if (await downloadOnce(remote, part, before, options, (bytes) => onProgress?.(file, bytes, remote.bytes))) return;
+      if (await downloadOnce(remote, part, before, options, onBytes)) return;
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof UserError || isLocal(error)) throw error;
-      const after = (await stat(part).catch(() => null))?.size ?? 0;
-      fruitless = after > before ? 0 : fruitless + 1;
+      fruitless = (await sizeOf(part)) > before ? 0 : fruitless + 1;
       if (fruitless >= TRIES) throw failed(remote.url, messageOf((error as Error).cause ?? error), error);
       await pause(patience * 2 ** fruitless, signal);
     }
@@ -151,7 +194,8 @@ async function downloadOnce(
   let have = start;
   try {
     for await (const chunk of response.body!) {
-      await handle.write(chunk);
+      // Unlike `write`, it leaves nothing over where the disk takes a piece only.
+      await handle.writeFile(chunk);
       have += chunk.length;
       onBytes(have);
     }

@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { UserError } from '../../errors.ts';
 import { cacheFolder } from './cache-folder.ts';
-import { fetchFromHub, type HubOptions } from './hub.ts';
+import { fetchFromHub, type HubOptions, keptAt } from './hub.ts';
 import { externalDataOf } from './onnx-file.ts';
 import { findPreset, type Preset, presets } from './presets.ts';
 import { defaultRecipe, type Recipe, readRecipe } from './recipe.ts';
@@ -113,14 +113,22 @@ async function weightsFromHub(place: string, hub: HubOptions): Promise<string> {
   const repository = `${owner}/${name}`;
   const files = path.length > 0 ? [path.join('/')] : HUB_FILES;
   for (const file of files) {
+    const beside = (other: string) => fetchFromHub(repository, join(dirname(file), other), hub);
+    try {
+      // It comes first: weights that are kept have theirs beside them, unless there is none.
+      await beside(RECIPE_FILE);
+    } catch (error) {
+      // Without a connection, what is there is good enough; once something new has come, it would be of another version.
+      const kept = await firstThere(files.map((one) => keptAt(repository, one, hub)));
+      if (kept && error instanceof UserError && error.code === 'download-failed') return kept;
+      throw error;
+    }
     const local = await fetchFromHub(repository, file, hub);
     if (!local) continue;
-    const beside = (other: string) => fetchFromHub(repository, join(dirname(file), other), hub);
     for (const other of await externalDataOf(local)) {
       // What is not there is missed by name when the file is opened.
       if (other === basename(other)) await beside(other);
     }
-    await beside(RECIPE_FILE);
     return local;
   }
   const problem = `${repository} has no ${files.join(' and no ')}.`;
@@ -132,10 +140,11 @@ export function hubOptions(environment: NodeJS.ProcessEnv = process.env): HubOpt
   return { cache: cacheFolder(environment), endpoint: environment.HF_ENDPOINT, token: environment.HF_TOKEN };
 }
 
+/** To the hub, large and small letters are the same. */
 function hubPreset(name: string): Preset | null {
   if (!name.startsWith(HUB)) return null;
-  const repository = name.slice(HUB.length).split('/', 2).join('/');
-  return presets.find((one) => one.repository === repository) ?? null;
+  const repository = name.slice(HUB.length).split('/', 2).join('/').toLowerCase();
+  return presets.find((one) => one.repository?.toLowerCase() === repository) ?? null;
 }
 
 async function recipeBeside(path: string, base: Recipe): Promise<Recipe> {
