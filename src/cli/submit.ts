@@ -37,7 +37,11 @@ export function configure(command: Command): void {
     .option('--no-keep-bags', 'keep no features: they go straight to the model, and only scores stay')
     .requiredOption('--out <folder>', 'the run folder, shared by all workers')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nSaid again, it queues what is neither finished nor queued, and revives what was parked.')
+    .addHelpText(
+      'after',
+      '\nSaid again, it queues what is neither finished nor queued, and revives what was parked;' +
+        '\nwith other options, it replaces what waits for the same run folder.',
+    )
     .action(async (names: string[]) => {
       const flags = command.optsWithGlobals<Flags>();
       const { queue, close } = await openQueue(flags.queue);

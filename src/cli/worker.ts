@@ -5,6 +5,7 @@ import { SLIDES_AT_ONCE } from '../run/station.ts';
 import { interruptSignal } from './interrupt.ts';
 import { addQueueOption, parseCount, parsePositive, type QueueFlags } from './options.ts';
 import { printJson } from './print.ts';
+import { showDownload } from './progress.ts';
 
 interface Flags extends QueueFlags {
   readonly concurrency: number;
@@ -24,8 +25,13 @@ export function configure(command: Command): void {
     .option('--stalled-after <s>', 'give the slide of a silent worker to another after so long', parsePositive, 30)
     .option('--until-empty', 'end when the queue is empty, rather than wait for more')
     .option('--json', 'print one JSON object at the end')
-    .addHelpText('after', '\nCtrl-C or SIGTERM: it takes no more slides, finishes those under way, and ends. A second')
-    .addHelpText('after', 'one ends it at once; other workers then get its slides.')
+    .addHelpText(
+      'after',
+      '\nCtrl-C or SIGTERM: it takes no more slides, finishes those under way, and ends. A second' +
+        '\none ends it at once; other workers then get its slides. A slide that this machine cannot do' +
+        '\n(no run folder, model or GPU, other weights, another version, a full disk) goes back to the' +
+        '\nothers, and the worker ends with 1.',
+    )
     .action(async ({ queue, concurrency, stalledAfter, untilEmpty = false, json }: Flags) => {
       const counts = { done: 0, skipped: 0, failures: 0, parked: 0 };
       await runWorker(queue, {
@@ -33,6 +39,7 @@ export function configure(command: Command): void {
         stalledAfterMs: 1000 * stalledAfter,
         untilEmpty,
         drain: interruptSignal(),
+        onDownload: showDownload(),
         onEvent(event) {
           if (event.kind === 'end') counts[event.report.skipped ? 'skipped' : 'done']++;
           if (event.kind === 'failed') counts[event.parked ? 'parked' : 'failures']++;

@@ -6,9 +6,10 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { type Job, Queue } from 'bullmq';
+import { type Job, type JobType, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { messageOf, UserError } from '../errors.ts';
+import { VERSION } from '../version.ts';
 import type { LineOptions } from './line.ts';
 import type { Failure } from './slide-failure.ts';
 import type { SlideInput } from './slide-inputs.ts';
@@ -23,7 +24,8 @@ export interface SlideTask {
   readonly out: string;
   readonly line: LineOptions;
   readonly slide: Omit<SlideOptions, 'configuration'>;
-  /** What whoever submitted it had: a worker with other weights must not do it. */
+  /** What whoever submitted it had: a worker of another version or with other weights must not do it. */
+  readonly version: string;
   readonly encoder: string | null;
   readonly model: string | null;
 }
@@ -95,16 +97,23 @@ export interface Submitted {
   readonly already: number;
   /** Of the queued ones, those that had been parked. */
   readonly revived: number;
+  /** Taken out of the queue: the same slides for the same run folder, with other options, another model or version. */
+  readonly replaced: number;
 }
 
-/** Queues the slides that are neither finished nor queued. Said again, it changes nothing; a parked slide gets another chance. */
+/**
+ * Queues the slides that are neither finished nor queued. Said again, it changes nothing, except that a parked slide gets another
+ * chance; said with other options, it replaces what waits.
+ */
 export async function submitSlides(
   queue: SlideQueue,
   inputs: readonly SlideInput[],
   line: Line,
   task: Pick<SlideTask, 'out' | 'line' | 'slide'>,
 ): Promise<Submitted> {
-  const counts = { queued: 0, finished: 0, already: 0, revived: 0 };
+  const counts = { queued: 0, finished: 0, already: 0, revived: 0, replaced: 0 };
+  const waiting = await jobsOf(queue, ['waiting', 'delayed']);
+  const wanted = new Map<string, string>();
   const revived = await removeParked(queue, task.out, new Set(inputs.map(({ id }) => id)));
   for (let first = 0; first < inputs.length; first += AT_ONCE) {
     const some = inputs.slice(first, first + AT_ONCE);
@@ -112,13 +121,14 @@ export async function submitSlides(
       some.map(async (input) => {
         const configuration = await configurationHash(input, line, task.slide);
         const folder = join(task.out, 'slides', input.id);
+        const jobId = jobIdOf(task, input.id, configuration);
+        wanted.set(input.id, jobId);
         if (await readFinished(folder, input.source, configuration)) return 'finished';
-        const jobId = jobIdOf(task.out, input.id, configuration);
         const state = await queue.getJobState(jobId);
         if (state !== 'unknown' && state !== 'completed' && state !== 'failed') return 'already';
         // Done once, and its files are gone.
         if (state !== 'unknown') await queue.remove(jobId);
-        const data = { ...task, input, encoder: line.encoder?.id ?? null, model: line.predictor?.model.hash ?? null };
+        const data = { ...task, input, version: VERSION, ...idsOf(line) };
         const backoff = { type: 'exponential', delay: BACK_OFF_MS, jitter: 0.5 };
         return { name: input.id, data, opts: { jobId, attempts: ATTEMPTS, backoff } };
       }),
@@ -130,24 +140,35 @@ export async function submitSlides(
     counts.finished += jobs.filter((job) => job === 'finished').length;
     counts.already += jobs.filter((job) => job === 'already').length;
   }
+  const outdated = waiting.filter(
+    ({ id, data }) => data.out === task.out && wanted.has(data.input.id) && wanted.get(data.input.id) !== id,
+  );
+  // A worker may have taken one just then.
+  const removed = await Promise.all(outdated.map(({ id }) => queue.remove(id!)));
+  counts.replaced = removed.filter((count) => count > 0).length;
   return counts;
 }
 
-/** The same slide into the same folder with the same configuration is the same job. */
-function jobIdOf(out: string, id: string, configuration: string): string {
+/** What the slides of a line are made with. */
+export function idsOf({ encoder, predictor }: Line): Pick<SlideTask, 'encoder' | 'model'> {
+  return { encoder: encoder?.id ?? null, model: predictor?.model.hash ?? null };
+}
+
+/** The same slide into the same folder with the same options and the same model is the same job. */
+function jobIdOf(task: Pick<SlideTask, 'out' | 'line' | 'slide'>, id: string, configuration: string): string {
   return createHash('sha256')
-    .update(JSON.stringify([out, id, configuration]))
+    .update(JSON.stringify([task, id, configuration]))
     .digest('hex');
 }
 
 async function removeParked(queue: SlideQueue, out: string, ids: ReadonlySet<string>): Promise<Set<string>> {
-  const parked = (await parkedJobs(queue)).filter(({ data }) => data.out === out && ids.has(data.input.id));
+  const parked = (await jobsOf(queue, ['failed'])).filter(({ data }) => data.out === out && ids.has(data.input.id));
   await Promise.all(parked.map((job) => job.remove()));
   return new Set(parked.map(({ data }) => data.input.id));
 }
 
-async function parkedJobs(queue: SlideQueue): Promise<Job<SlideTask, SlideReport>[]> {
-  return (await queue.getJobs(['failed'])).filter(Boolean) as Job<SlideTask, SlideReport>[];
+async function jobsOf(queue: SlideQueue, states: JobType[]): Promise<Job<SlideTask, SlideReport>[]> {
+  return (await queue.getJobs(states)).filter(Boolean) as Job<SlideTask, SlideReport>[];
 }
 
 export interface Parked {
@@ -159,7 +180,7 @@ export interface Parked {
 
 /** Slides that were given up, and why. @param out of one run folder only. */
 export async function parkedSlides(queue: SlideQueue, out?: string): Promise<Parked[]> {
-  const jobs = await parkedJobs(queue);
+  const jobs = await jobsOf(queue, ['failed']);
   return jobs
     .filter(({ data }) => out === undefined || data.out === out)
     .map((job) => {
@@ -192,11 +213,11 @@ export interface QueueStatus {
 export async function queueStatus(queue: SlideQueue): Promise<QueueStatus> {
   const [counts, active, parked, workers] = await Promise.all([
     queue.getJobCounts('waiting', 'active', 'delayed', 'completed'),
-    queue.getJobs(['active']),
+    jobsOf(queue, ['active']),
     parkedSlides(queue),
     queue.getWorkersCount(),
   ]);
-  const underWay = (active as Job<SlideTask, SlideReport>[]).filter(Boolean).map(({ data, progress }) => {
+  const underWay = active.map(({ data, progress }) => {
     const { done = 0, patches = 0 } = (typeof progress === 'object' ? progress : {}) as Partial<SlideProgress>;
     return { slide: data.input.id, done, patches };
   });
