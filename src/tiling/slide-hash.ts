@@ -1,6 +1,6 @@
 /** What a slide is recognised by, whatever it is called. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, type Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isWebAddress, openByteSource } from './byte-source.ts';
@@ -11,13 +11,28 @@ const endLength = 1024 * 1024;
 
 /**
  * `sha256:<hex>` of the file; for files over 1 GB and for web addresses `head:<hex>`, the sha256 of size, modification time (ms; of
- * files on disk) and the first and last MiB; for a folder the sha256 of what its files are recognised by.
+ * files on disk) and the first and last MiB; for a folder the sha256 of what its files are recognised by, and for a
+ * file that has its pixels in a folder that of both.
  *
  * @throws UserError if the file cannot be read.
  */
 export async function hashSlide(path: string, signal?: AbortSignal): Promise<string> {
   const stats = isWebAddress(path) ? null : await stat(path).catch(() => null);
   if (stats?.isDirectory()) return hashFolder(path, signal);
+  const data = stats && (await dataFolderOf(path));
+  if (!data) return await hashFile(path, stats, signal);
+  const both = `${await hashFile(path, stats, signal)} ${await hashFolder(data, signal)}`;
+  return `sha256:${createHash('sha256').update(both).digest('hex')}`;
+}
+
+/** MIRAX keeps the pixels of `slide.mrxs` in the folder `slide` beside it; null for other files. */
+export async function dataFolderOf(path: string): Promise<string | null> {
+  const folder = path.replace(/\.mrxs$/i, '');
+  const isFolder = folder !== path && (await stat(folder).catch(() => null))?.isDirectory();
+  return isFolder ? folder : null;
+}
+
+async function hashFile(path: string, stats: Stats | null, signal?: AbortSignal): Promise<string> {
   const source = await openByteSource(path);
   try {
     const hash = createHash('sha256');
