@@ -117,7 +117,15 @@ export interface RunResult {
   readonly finishedAt: string | null;
   /** Resolved configuration: flags over environment over file over defaults. */
   readonly configuration: Readonly<Record<string, unknown>>;
+  /** Device of the model; `none` without one. */
   readonly device: string;
+  /** Null when the run went no further than the patches. */
+  readonly encoder: {
+    /** Name and hash of the weights. */
+    readonly id: string;
+    /** `cpu` where it does not compute on a device of the kernels. */
+    readonly device: string;
+  } | null;
   /** From the model's card; null when the run went no further than the bags. */
   readonly model: {
     readonly name: string;
@@ -127,7 +135,7 @@ export interface RunResult {
     readonly classes: readonly string[];
     readonly encoder: string | null;
   } | null;
-  /** Hashes of what went in, by name: model files, manifest. */
+  /** Of the model, if there is one. Each slide's is in its `slide.json`. */
   readonly hashes: Readonly<Record<string, string>>;
   /** Wall seconds by stage, summed over slides: `tissue`, `extract`, `aggregate`, `heatmap`. */
   readonly timings: Readonly<Record<string, number>>;

@@ -82,6 +82,8 @@ class Batch {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #places: ReadonlyMap<SlideInput, number>;
+  /** How often each slide failed; that another process is at it is no failure of it. */
+  readonly #failures = new Map<SlideInput, number>();
 
   constructor(inputs: readonly SlideInput[], line: Line, options: BatchOptions) {
     this.#inputs = inputs;
@@ -135,7 +137,9 @@ class Batch {
     }
     this.#outcomes.set(input, outcome);
     const failed = outcome.status === 'failed';
-    const again = failed && (pass < retries || outcome.failure?.code === 'locked');
+    const isElsewhere = failed && ['locked', 'lock-lost'].includes(outcome.failure!.code);
+    if (failed && !isElsewhere) this.#failures.set(input, (this.#failures.get(input) ?? 0) + 1);
+    const again = isElsewhere || (failed && this.#failures.get(input)! <= retries);
     onEvent({ kind: 'end', outcome, ...at, again });
     if (failFast && failed && !again) this.#stop.abort();
     return again;
@@ -163,6 +167,7 @@ export function runResult(
     ...times,
     configuration: { ...asked, ...settings, slides: inputs.map(({ source }) => source) },
     device: predictor?.deviceName ?? 'none',
+    encoder: encoder && { id: encoder.id, device: encoder.onDevice?.device.name ?? 'cpu' },
     model: predictor?.model ?? null,
     hashes: predictor ? { model: predictor.model.hash } : {},
   };

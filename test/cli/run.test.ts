@@ -138,6 +138,7 @@ describe('lamina run on one slide', () => {
     const result = await json<RunResult>('one/run.json');
     expect(result).toMatchObject({
       model: { trained: false, type: 'lbmamba' },
+      encoder: { id: expect.stringMatching(/^stain-texture@/) },
       configuration: { patchPx: 256, device: 'wasm' },
     });
     expect(Object.keys(result.timings).sort()).toEqual(['aggregate', 'extract', 'heatmap', 'open', 'tissue', 'write']);

@@ -80,6 +80,7 @@ export async function writeNeedleRun(): Promise<NeedleRun> {
     finishedAt: '2026-01-01T10:01:00Z',
     configuration: { model },
     device: 'wasm',
+    encoder: null,
     model: null,
     hashes: {},
     timings: {},

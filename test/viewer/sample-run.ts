@@ -59,6 +59,7 @@ export async function writeSampleRun(): Promise<SampleRun> {
     finishedAt: '2026-01-01T10:01:00Z',
     configuration: {},
     device: 'wasm',
+    encoder: { id: 'test@1', device: 'cpu' },
     model,
     hashes: {},
     timings: {},
