@@ -54,6 +54,7 @@ const FOLDERS: readonly Row[] = [
       'src/mil/result.ts',
       'src/run/lock.ts',
       'src/run/predictor.ts',
+      'src/run/slide-folder.ts',
     ],
   },
   { folder: 'src/run/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/mil/'] },

@@ -4,7 +4,7 @@
  *     RUN/run.json                     RunResult
  *     RUN/slides/<id>/slide.json       SlideResult
  *     RUN/slides/<id>/prediction.json  PredictionResult
- *     RUN/slides/.<id>.partial/live/progress.json  LiveResult, while the slide is being worked on
+ *     RUN/slides/.<id>.partial/<token>/live/progress.json  LiveResult, while the slide is being worked on
  *
  * Plain data, no undefined: what is not known is null. Times are ISO 8601 in UTC, durations seconds.
  */
@@ -135,7 +135,7 @@ export interface RunResult {
     readonly classes: readonly string[];
     readonly encoder: string | null;
   } | null;
-  /** Of the model, if there is one. Each slide's is in its `slide.json`. */
+  /** Of the model, if there is one. Each slide's is in its `slide.json`, with the seconds it took. */
   readonly hashes: Readonly<Record<string, string>>;
   /** Wall seconds by stage, summed over slides: `tissue`, `extract`, `aggregate`, `heatmap`. */
   readonly timings: Readonly<Record<string, number>>;

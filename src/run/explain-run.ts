@@ -14,7 +14,9 @@ import {
 } from '../mil/faithfulness.ts';
 import { type OpenModel, openModel } from '../mil/model-folder.ts';
 import type { PredictionResult } from '../mil/result.ts';
+import { type Lock, lockedError, tryLock } from './lock.ts';
 import { modelHash } from './predictor.ts';
+import { removeLeftovers, slideFolder, slideLock } from './slide-folder.ts';
 import { writeJson } from './whole-file.ts';
 
 export interface ExplainOptions {
@@ -85,6 +87,7 @@ async function slidesOf(run: string, wanted: readonly string[]): Promise<string[
   return wanted.length > 0 ? [...wanted] : ids;
 }
 
+/** Under the slide's lock: its bag is written anew. */
 async function explainSlide(
   run: string,
   id: string,
@@ -93,9 +96,13 @@ async function explainSlide(
   kinds: readonly ExplanationKind[],
   onColumns: (bag: StoredBag, columns: Readonly<Record<string, Float32Array>>) => Promise<void>,
 ): Promise<ExplainedSlide> {
-  const folder = join(run, 'slides', id);
+  const folder = slideFolder(run, id);
   const path = join(folder, 'bag.arrow');
+  let lock: Lock | null = null;
   try {
+    lock = await tryLock(slideLock(run, id));
+    if (!lock) throw await lockedError(slideLock(run, id), id);
+    await removeLeftovers(run, id);
     await requireSameModel(folder, id, modelPath, open);
     const bag = await readBag(path);
     if (bag.dimension === 0) {
@@ -103,6 +110,7 @@ async function explainSlide(
       throw new UserError('no-features', `${path}: the run kept the places of the patches, not their features.`, hint);
     }
     const columns = await explainBag(open, bag, kinds);
+    await lock.requireHeld(id);
     await addScores(path, columns);
     const attention = bag.scores.attention_raw ?? bag.scores.attention;
     await onColumns(bag, { ...(attention ? { attention } : {}), ...columns });
@@ -110,6 +118,8 @@ async function explainSlide(
   } catch (error) {
     if (!(error instanceof UserError) || error.code === 'no-explanation') throw error;
     return { id, columns: [], problem: error };
+  } finally {
+    await lock?.release();
   }
 }
 

@@ -1,13 +1,13 @@
 /** The whole line for one slide: slide -> tissue -> patches -> bag -> prediction -> heatmap, as far as the parts given reach. */
-import { rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
 import type { Encoder } from '../features/encoder.ts';
 import { fitSlideStain, type SlideStain } from '../features/stain-normalise.ts';
 import type { FeatureType, Scores } from '../features/store.ts';
 import type { ReadableBag } from '../mil/predict.ts';
-import type { PredictionResult } from '../mil/result.ts';
+import type { PredictionResult, SlideResult } from '../mil/result.ts';
 import { toGeoJson } from '../tiling/geojson.ts';
 import { countExcluded, excludeFromGrid, type PatchGrid } from '../tiling/grid.ts';
 import { holesOf } from '../tiling/holes.ts';
@@ -30,7 +30,7 @@ import type { Predictor } from './predictor.ts';
 import { drawPreview } from './preview.ts';
 import { failureOf } from './slide-failure.ts';
 import type { SlideInput } from './slide-inputs.ts';
-import { type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
+import { type FileStamp, type FinishedSlide, type SlideRecord, stampOf } from './slide-record.ts';
 import type { Stages } from './stages.ts';
 import { Stations } from './station.ts';
 import { measureGrid, type Survey, surveySlide, type TilingOptions } from './survey.ts';
@@ -70,6 +70,8 @@ export interface SlideControl {
 interface Job {
   readonly input: SlideInput;
   readonly slide: Slide;
+  /** Of the file before anything else was read of it. */
+  readonly stamp: FileStamp | null;
   readonly hash: string;
   readonly survey: Survey;
   /** Null when the encoder takes the colours as they are. */
@@ -95,21 +97,20 @@ interface ExtractedJob extends Job {
 }
 
 /**
- * Works in a hidden folder beside `folder` and gives it that name when everything is in it. A failure leaves nothing behind.
+ * Makes the files of a slide. After a failure, what was made by then is left to the caller.
  *
+ * @param work a folder for them, which is made when the slide was opened.
  * @throws UserError whatever the stages throw; the signal's reason.
  */
 export async function runSlide(
   input: SlideInput,
-  folder: string,
+  work: string,
   line: Line,
   options: SlideOptions,
   given: SlideControl,
 ): Promise<FinishedSlide> {
   const control = { stations: new Stations(), ...given };
   const { stages, signal, stations } = control;
-  const work = join(dirname(folder), `.${input.id}.partial`);
-  await rm(work, { recursive: true, force: true });
   const opened: (() => Promise<unknown>)[] = [];
   try {
     const prepared = await stations.prepare.run(async () => {
@@ -117,6 +118,7 @@ export async function runSlide(
       const slide = await stages.run('open', () => openSlide(input.source, givenScale(input, options)));
       opened.push(() => slide.close());
       await makeFolder(work);
+      const stamp = await stampOf(input.source);
       const hash = await stages.run('open', () => hashSlide(input.source, signal));
       const found = await stages.run('tissue', () => surveySlide(slide, input.id, options.tiling, signal));
       const survey = { ...found, grid: control.sample?.(found.grid) ?? found.grid };
@@ -125,7 +127,7 @@ export async function runSlide(
       const batches = line.encoder ? readAhead(all) : all;
       // Also what was asked for and never taken; a generator that has not begun would not see its own end.
       opened.push(() => Promise.allSettled([batches.return(), all.return()]));
-      const job = { input, slide, hash, survey, stain, work, line, options, control };
+      const job = { input, slide, stamp, hash, survey, stain, work, line, options, control };
       await stages.run('write', () => writeSurvey(job));
       return { ...job, batches, live: control.live && line.encoder ? await openLive(job) : null };
     });
@@ -141,18 +143,12 @@ export async function runSlide(
       const { bag } = extracted;
       const predicted = line.predictor && bag && bag.count > 0 ? await predict(extracted, bag, line.predictor) : null;
       const prediction = predicted?.result ?? null;
-      const record = await slideRecord(extracted, predicted?.warning ?? null);
-      await stages.run('write', async () => {
-        await writeRecords(extracted, record, prediction);
-        await prepared.live?.remove();
-        await rm(folder, { recursive: true, force: true });
-        await rename(work, folder);
-      });
+      await prepared.live?.remove();
+      const record = await stages.run('write', () => writeRecords(extracted, prediction, predicted?.warning ?? null));
       return { slide: record, prediction };
     });
   } finally {
     for (const close of opened.reverse()) await close();
-    await rm(work, { recursive: true, force: true });
   }
 }
 
@@ -161,7 +157,7 @@ async function openLive(job: Job): Promise<LiveSlide> {
   const { work, survey, input, line, control } = job;
   const live = new LiveSlide({
     work,
-    slide: await slideRecord(job, null),
+    slide: slideResult(job, null),
     patches: survey.grid.count,
     label: input.label,
     predictor: line.predictor,
@@ -321,14 +317,31 @@ async function writeSurvey({ work, slide, survey: { thumbnail, tissue } }: Job):
 }
 
 /** What is small, at the end; `slide.json` last. */
-async function writeRecords(job: Job, record: SlideRecord, prediction: PredictionResult | null): Promise<void> {
-  const { work, line, survey, slide } = job;
+async function writeRecords(
+  job: Job,
+  prediction: PredictionResult | null,
+  warning: string | null,
+): Promise<SlideRecord> {
+  const { input, work, line, survey, slide, stamp, options, control } = job;
   const { tissue, thumbnail, grid } = survey;
   if (!line.encoder) {
     await writeWhole(join(work, 'preview.png'), await encodePng(drawPreview(thumbnail, tissue, grid, holesOf(slide))));
   }
   if (prediction) await writeJson(join(work, 'prediction.json'), prediction);
+  const record: SlideRecord = {
+    ...slideResult(job, warning),
+    patient: input.patient,
+    label: input.label,
+    files: (await readdir(work)).sort(),
+    seconds: roundedSeconds(control.stages),
+    madeFrom: { configuration: options.configuration, file: stamp },
+  };
   await writeJson(join(work, 'slide.json'), record);
+  return record;
+}
+
+function roundedSeconds({ seconds }: Stages): SlideRecord['seconds'] {
+  return Object.fromEntries(Object.entries(seconds).map(([stage, spent]) => [stage, Number(spent.toFixed(3))]));
 }
 
 /** The command line goes before the manifest, the manifest before the file. */
@@ -354,16 +367,14 @@ function bagMeta({ input, slide, hash, survey }: Job, encoder: Encoder): BagMeta
   };
 }
 
-async function slideRecord(job: Job, warning: string | null): Promise<SlideRecord> {
-  const { input, slide, hash, survey, options } = job;
+function slideResult(job: Job, warning: string | null): SlideResult {
+  const { input, slide, hash, survey } = job;
   const { tissue, grid } = survey;
   // A pixel of level 0 is a level-0 pixel.
   const { width, height }: { width: number; height: number } = slide.levels[0]!;
   return {
     id: input.id,
     source: input.source,
-    patient: input.patient,
-    label: input.label,
     hash,
     format: slide.format,
     vendor: slide.vendor,
@@ -382,7 +393,6 @@ async function slideRecord(job: Job, warning: string | null): Promise<SlideRecor
     unreadableTiles: slide.unreadable.length,
     holes: holesOf(slide),
     warnings: [...warnings(job), ...(warning ? [warning] : [])],
-    madeFrom: { configuration: options.configuration, file: await stampOf(input.source) },
   };
 }
 

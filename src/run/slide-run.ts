@@ -2,12 +2,11 @@
  * One slide of a run folder, once: skipped when it is finished, left alone while another process is at it, and what went wrong
  * is an outcome. A batch and a worker of a queue do the same here.
  */
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { hashSlide } from '../tiling/slide-hash.ts';
 import { VERSION } from '../version.ts';
 import { type Lock, lockedError, tryLock, waitForLock } from './lock.ts';
 import { type Failure, failureOf } from './slide-failure.ts';
+import { attemptFolder, putInPlace, removeAttempt, removeLeftovers, slideFolder, slideLock } from './slide-folder.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type Line, runSlide, type SlideOptions } from './slide-job.ts';
 import { type FinishedSlide, hashOf, readFinished } from './slide-record.ts';
@@ -50,25 +49,34 @@ export async function runSlideOnce(
   options: SlideRunOptions,
 ): Promise<SlideOutcome> {
   const { out, signal, onProgress, live } = options;
-  const folder = join(out, 'slides', input.id);
+  const { id } = input;
+  const folder = slideFolder(out, id);
   const stages = new Stages();
   const start = performance.now();
   const times = () => ({ seconds: (performance.now() - start) / 1000, stageSeconds: stages.seconds });
   let lock: Lock | null = null;
   try {
-    lock = await lockSlide(out, input, options);
+    lock = await lockSlide(input, options);
+    await removeLeftovers(out, id);
     const configuration = await configurationHash(input, line, options);
     const former = await readFinished(folder, input.source, configuration);
-    if (former) {
-      // A run that was killed may have left it, under another configuration.
-      await rm(join(out, 'slides', `.${input.id}.partial`), { recursive: true, force: true });
-      return { ...finished(input, former), skipped: true, ...times() };
+    if (former) return { ...finished(input, former), skipped: true, ...times() };
+    const work = attemptFolder(out, id, lock.token);
+    try {
+      const control = { stages, stations, signal, onProgress, live };
+      const made = await runSlide(input, work, line, { ...options, configuration }, control);
+      await stages.run('write', async () => {
+        await lock!.requireHeld(id);
+        await putInPlace(work, folder);
+      });
+      return { ...finished(input, made), skipped: false, ...times() };
+    } finally {
+      await removeAttempt(work);
     }
-    const control = { stages, stations, signal, onProgress, live };
-    const made = await runSlide(input, folder, line, { ...options, configuration }, control);
-    return { ...finished(input, made), skipped: false, ...times() };
-  } catch (error) {
+  } catch (thrown) {
     signal.throwIfAborted();
+    // Whoever took the lock over took the files away as well: what is thrown then does not say why.
+    const error = (await lock?.requireHeld(id).catch((lost) => lost)) ?? thrown;
     const failure = { stage: stages.current, ...failureOf(error) };
     return { input, status: 'failed', skipped: false, finished: null, failure, error, ...times() };
   } finally {
@@ -76,8 +84,8 @@ export async function runSlideOnce(
   }
 }
 
-async function lockSlide(out: string, { id }: SlideInput, { waits, signal }: SlideRunOptions): Promise<Lock> {
-  const path = join(out, 'slides', `.${id}.lock`);
+async function lockSlide({ id }: SlideInput, { out, waits, signal }: SlideRunOptions): Promise<Lock> {
+  const path = slideLock(out, id);
   const lock = waits ? await waitForLock(path, signal) : await tryLock(path);
   if (!lock) throw await lockedError(path, id);
   return lock;

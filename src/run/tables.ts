@@ -9,7 +9,7 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CsvRow, formatTable, parseTable } from '../csv.ts';
 import type { RunResult } from '../mil/result.ts';
-import { waitForLock } from './lock.ts';
+import { isAside, waitForLock } from './lock.ts';
 import type { Failure } from './slide-failure.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, readRecords } from './slide-record.ts';
@@ -100,8 +100,7 @@ async function foldersIn(slides: string): Promise<string[]> {
   const entries = await readdir(slides, { withFileTypes: true });
   for (const { name } of entries) {
     const aside = join(slides, name);
-    if (/^\..*\.?lock\.\d+$/.test(name) && Date.now() - (await changed(aside)) > ASIDE_MS)
-      await rm(aside, { force: true });
+    if (isAside(name) && Date.now() - (await changed(aside)) > ASIDE_MS) await rm(aside, { force: true });
   }
   return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name);
 }

@@ -3,19 +3,25 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LiveResult } from '../mil/result.ts';
-import { isHeld } from '../run/lock.ts';
+import { tokenOf } from '../run/lock.ts';
+import { attemptedIds, attemptFolder, slideLock } from '../run/slide-folder.ts';
 import type { LiveView } from './api.ts';
 
+export interface LiveSlide extends LiveResult {
+  /** Where its files are made. */
+  readonly folder: string;
+}
+
 /** By id. What a killed run left is none: nobody works on it. */
-export async function readLiveSlides(run: string): Promise<Map<string, LiveResult>> {
-  const slides = join(run, 'slides');
-  const names = await readdir(slides).catch(() => []);
-  const ids = names.flatMap((name) => /^\.(.+)\.partial$/.exec(name)?.[1] ?? []);
+export async function readLiveSlides(run: string): Promise<Map<string, LiveSlide>> {
+  const names = await readdir(join(run, 'slides')).catch(() => []);
   const found = await Promise.all(
-    ids.map(async (id): Promise<[string, LiveResult][]> => {
-      const held = await isHeld(join(slides, `.${id}.lock`));
-      const live = held ? await readProgress(join(slides, `.${id}.partial`, 'live', 'progress.json')) : null;
-      return live ? [[id, live]] : [];
+    attemptedIds(names).map(async (id): Promise<[string, LiveSlide][]> => {
+      const token = await tokenOf(slideLock(run, id));
+      if (token === null) return [];
+      const folder = attemptFolder(run, id, token);
+      const live = await readProgress(join(folder, 'live', 'progress.json'));
+      return live ? [[id, { ...live, folder }]] : [];
     }),
   );
   return new Map(found.flat());

@@ -9,7 +9,7 @@ import { type CsvRow, parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { LiveResult, PredictionResult, RunResult, SlideResult } from '../mil/result.ts';
 import type { SlideStatus } from './api.ts';
-import { readLiveSlides } from './live-slides.ts';
+import { type LiveSlide, readLiveSlides } from './live-slides.ts';
 
 export interface SlideRecord {
   /** Name of the slide's folder, or what failures.csv calls a slide that never got one. */
@@ -62,7 +62,7 @@ export async function readRunFolder(runDir: string): Promise<RunRecord> {
     slides.set(id, await readSlide(id, join(folder, 'slides', id), patients.get(id) ?? null, failed));
   }
   for (const [id, result] of live) {
-    slides.set(id, underWay(id, hiddenFolder(folder, id), patients.get(id) ?? null, result));
+    slides.set(id, underWay(id, patients.get(id) ?? null, result));
   }
   for (const row of failures.rows) {
     if (row.slide && !slides.has(row.slide)) slides.set(row.slide, neverStarted(row.slide, failures.rows, patients));
@@ -142,22 +142,18 @@ async function readSlide(
 }
 
 /** The run with its slides under way as they are now; null when one of them has ended, so that the rest must be read again. */
-export function withLive(run: RunRecord, folder: string, live: ReadonlyMap<string, LiveResult>): RunRecord | null {
+export function withLive(run: RunRecord, live: ReadonlyMap<string, LiveSlide>): RunRecord | null {
   const slides = new Map(run.slides);
   for (const [id, { status }] of slides) if (status === 'running' && !live.has(id)) return null;
   for (const [id, result] of live) {
-    slides.set(id, underWay(id, hiddenFolder(folder, id), slides.get(id)?.patient ?? null, result));
+    slides.set(id, underWay(id, slides.get(id)?.patient ?? null, result));
   }
   return { ...run, slides };
 }
 
-function hiddenFolder(run: string, id: string): string {
-  return join(run, 'slides', `.${id}.partial`);
-}
-
 /** A slide that was finished before and is run again is what it is now. */
-function underWay(id: string, folder: string, patient: string | null, live: LiveResult): SlideRecord {
-  const { slide, prediction } = live;
+function underWay(id: string, patient: string | null, live: LiveSlide): SlideRecord {
+  const { slide, prediction, folder } = live;
   return {
     id,
     folder,

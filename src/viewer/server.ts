@@ -118,7 +118,7 @@ export async function createViewerApp(runDir: string, options: ViewerOptions = {
   const folder = resolve(runDir);
   const look = async () => {
     const live = await readLiveSlides(folder);
-    run = withLive(run, folder, live) ?? (await refresh());
+    run = withLive(run, live) ?? (await refresh());
     return live;
   };
   const against = options.against === undefined ? null : await readRunFolder(options.against);

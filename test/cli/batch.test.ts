@@ -9,6 +9,7 @@ import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
 import { parseTable } from '../../src/csv.ts';
 import { openBag, readBag } from '../../src/features/store.ts';
 import type { RunResult } from '../../src/mil/result.ts';
+import { tryLock } from '../../src/run/lock.ts';
 import { saveRandomModel } from './random-model.ts';
 import { lamina, start, tree } from './spawn.ts';
 
@@ -161,16 +162,17 @@ describe('several processes on one run folder', () => {
     const killed = start(run('left', [slide('a')]));
     await killed.until(/./).catch(() => {});
     await lamina(...run('left', [slide('a')]));
-    await cp(at('left/slides/a'), at('left/slides/.a.partial'), { recursive: true });
-    await writeFile(at('left/slides/.a.lock'), '{"pid":0,"host":"nowhere"}');
-    await writeFile(
-      at('left/slides/.lock'),
-      JSON.stringify({ pid: killed.process.pid, host: (await import('node:os')).hostname(), began: '0' }),
-    );
+    await cp(at('left/slides/a'), at('left/slides/.a.partial/killed'), { recursive: true });
+    // The locks are those of a process of this machine that is gone.
+    const lock = (await tryLock(at('left/slides/.lock')))!;
+    const holder = JSON.parse(await readFile(at('left/slides/.lock'), 'utf8'));
+    await lock.release();
+    for (const name of ['.a.lock', '.lock']) {
+      await writeFile(at('left/slides', name), JSON.stringify({ ...holder, pid: killed.process.pid, began: '0' }));
+    }
+    await writeFile(at(`left/slides/.a.lock.${lock.token}`), 'aside');
     await writeFile(at('left/summary.csv.partial'), 'half');
-    // The lock of another machine is respected until it is old.
-    const old = new Date(Date.now() - 120_000);
-    await (await import('node:fs/promises')).utimes(at('left/slides/.a.lock'), old, old);
+    await new Promise((resolve) => setTimeout(resolve, 1100));
     const { code, stdout } = await lamina(...run('left', [slide('a')], '--json'));
     expect(code).toBe(0);
     expect(JSON.parse(stdout).slides).toMatchObject([{ id: 'a', skipped: true }]);

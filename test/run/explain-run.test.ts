@@ -10,11 +10,12 @@ import { createBagWriter, readBag } from '../../src/features/store.ts';
 import type { Faithfulness } from '../../src/mil/faithfulness.ts';
 import { runBatch } from '../../src/run/batch.ts';
 import { type ExplainOptions, explainRun } from '../../src/run/explain-run.ts';
+import { tryLock } from '../../src/run/lock.ts';
 import { openPredictor } from '../../src/run/predictor.ts';
 import { findSlides } from '../../src/run/slide-inputs.ts';
 import { plainTiling } from '../../src/run/survey.ts';
 import { saveRandomModel } from '../cli/random-model.ts';
-import { lamina } from '../cli/spawn.ts';
+import { lamina, tree } from '../cli/spawn.ts';
 import { randomNumbers } from '../mil/small-models.ts';
 
 const ROWS = 40;
@@ -106,6 +107,22 @@ describe('explaining a run', () => {
     });
     await expect(explainRun(run(), options({ slides: ['nobody'] }))).rejects.toThrow(/no slide nobody/);
     await expect(explainRun(join(folder, 'none'), options())).rejects.toThrow(/is no run/);
+  });
+
+  it('leaves a slide alone that somebody is at, and leaves nothing behind', async () => {
+    const chosen = options({ kinds: ['gradient'], slides: ['first', 'second'], measured: 0 });
+    await writeFile(`${bagPath('second')}.partial`, 'of one that was killed');
+    const before = await readFile(bagPath('first'));
+    const lock = (await tryLock(join(run(), 'slides', '.first.lock')))!;
+    const { slides } = await explainRun(run(), chosen);
+    await lock.release();
+    expect(slides.map(({ id, problem }) => [id, problem?.code ?? null])).toEqual([
+      ['first', 'locked'],
+      ['second', null],
+    ]);
+    expect(await readFile(bagPath('first'))).toEqual(before);
+    expect((await explainRun(run(), options({ kinds: ['gradient'], measured: 0 }))).slides).toHaveLength(4);
+    expect((await tree(run())).filter((name) => /partial|lock/.test(name))).toEqual([]);
   });
 
   it('runs from the command line, and the evaluation of the run shows it', async () => {
