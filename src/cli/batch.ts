@@ -49,8 +49,8 @@ export async function runAndPrint(
   };
   if (flags.dryRun) {
     let done = 0;
-    const estimates = await estimateBatch(inputs, line, options, ({ input, patches, failure }) => {
-      const what = failure ? `would fail (${failure.stage})` : `${patches} patches`;
+    const estimates = await estimateBatch(inputs, line, options, ({ input, finished, patches, failure }) => {
+      const what = finished ? 'finished already' : failure ? `would fail (${failure.stage})` : `${patches} patches`;
       process.stderr.write(`${++done}/${inputs.length} ${input.id}: ${what}\n`);
     });
     return printEstimates(estimates, flags.json ?? false);
@@ -66,15 +66,17 @@ export async function runAndPrint(
 
 function printEstimates(estimates: readonly Estimate[], json: boolean): void {
   const total = (of: (estimate: Estimate) => number | null) => estimates.reduce((sum, one) => sum + (of(one) ?? 0), 0);
+  const finished = estimates.filter((estimate) => estimate.finished).length;
   const totals = {
+    finished,
     patches: total(({ patches }) => patches),
     minutes: total(({ seconds }) => seconds) / 60,
     bytes: total(({ bytes }) => bytes),
   };
   if (json) {
-    const slides = estimates.map(({ input, patches, sampled, seconds, bytes, failure }) => {
+    const slides = estimates.map(({ input, finished, patches, sampled, seconds, bytes, failure }) => {
       const minutes = seconds === null ? null : seconds / 60;
-      return { id: input.id, source: input.source, patches, sampled, minutes, bytes, failure };
+      return { id: input.id, source: input.source, finished, patches, sampled, minutes, bytes, failure };
     });
     printJson({ dryRun: true, ...totals, slides });
   } else {
@@ -85,11 +87,14 @@ function printEstimates(estimates: readonly Estimate[], json: boolean): void {
       MB: bytes === null ? '-' : (bytes / 1e6).toFixed(1),
     });
     printTable([
-      ...estimates.map(({ input, patches, seconds, bytes }) =>
-        row(input.id, patches, seconds === null ? null : seconds / 60, bytes),
-      ),
+      ...estimates
+        .filter((estimate) => !estimate.finished)
+        .map(({ input, patches, seconds, bytes }) =>
+          row(input.id, patches, seconds === null ? null : seconds / 60, bytes),
+        ),
       row('all', totals.patches, totals.minutes, totals.bytes),
     ]);
+    if (finished > 0) printLine(`${finished} of ${estimates.length} slides are finished already.`);
     for (const { input, failure } of estimates) {
       if (failure) printLine(`${input.id} would fail (${failure.stage}). ${failure.message} ${failure.hint}`);
     }

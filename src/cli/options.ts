@@ -241,7 +241,10 @@ export function addBatchOptions(command: Command): Command {
   const failFast = new Option('--fail-fast', 'end with the first slide that fails').env('LAMINA_FAIL_FAST');
   addEither(command, keepGoing, failFast);
   return addSwitch(command.addOption(keepGoing), failFast)
-    .option('--dry-run', 'only say how many patches, minutes and bytes it would be, from a sample of each slide')
+    .option(
+      '--dry-run',
+      'only say how many patches, minutes and bytes what is not finished would be, from a sample of each slide',
+    )
     .addOption(
       new Option('--retry <n>', 'try slides that failed so often again, after the others')
         .argParser(parseWhole)

@@ -5,14 +5,19 @@ import { join } from 'node:path';
 import { type PatchGrid, sliceGrid } from '../tiling/grid.ts';
 import type { BatchOptions } from './batch.ts';
 import { type Failure, failureOf } from './slide-failure.ts';
+import { slideFolder } from './slide-folder.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type Line, runSlide } from './slide-job.ts';
+import { readFinished } from './slide-record.ts';
+import { configurationHash } from './slide-run.ts';
 import { Stages } from './stages.ts';
 import { requireAreasPerSlide } from './survey.ts';
 
 export interface Estimate {
   readonly input: SlideInput;
-  /** Patches that the slide has within the limits of the grid; null when it cannot be opened. */
+  /** In the run folder: there is nothing to do. */
+  readonly finished: boolean;
+  /** To be done: those that the slide has within the limits of the grid; null when it cannot be opened. */
   readonly patches: number | null;
   readonly sampled: number;
   readonly seconds: number | null;
@@ -45,6 +50,12 @@ export async function estimateBatch(
   try {
     for (const input of inputs) {
       options.signal.throwIfAborted();
+      const former = await estimateFinished(input, line, options);
+      if (former) {
+        estimates.push(former);
+        onEstimate(former);
+        continue;
+      }
       if (!isWarm) isWarm = (await estimate(input, line, options, folder, WARM_UP)).failure === null;
       const found = await estimate(input, line, options, folder, SAMPLE);
       estimates.push(found);
@@ -54,6 +65,17 @@ export async function estimateBatch(
     await rm(folder, { recursive: true, force: true });
   }
   return estimates;
+}
+
+/** Null when it is not finished. */
+async function estimateFinished(
+  input: SlideInput,
+  line: Line,
+  options: Omit<BatchOptions, 'onEvent'>,
+): Promise<Estimate | null> {
+  const configuration = await configurationHash(input, line, options);
+  const former = await readFinished(slideFolder(options.out, input.id), input.source, configuration);
+  return former && { input, finished: true, patches: 0, sampled: 0, seconds: 0, bytes: 0, failure: null };
 }
 
 async function estimate(
@@ -80,11 +102,11 @@ async function estimate(
     const share = sampled === 0 ? 0 : patches / sampled;
     const grows = (name: string) => (PER_PATCH as readonly string[]).includes(name);
     const seconds = Object.entries(stages.seconds).reduce((sum, [name, s]) => sum + s * (grows(name) ? share : 1), 0);
-    return { input, patches, sampled, seconds, bytes: await bytesOf(folder, share), failure: null };
+    return { input, finished: false, patches, sampled, seconds, bytes: await bytesOf(folder, share), failure: null };
   } catch (error) {
     signal.throwIfAborted();
     const failure = { stage: stages.current, ...failureOf(error) };
-    return { input, patches: null, sampled: 0, seconds: null, bytes: null, failure };
+    return { input, finished: false, patches: null, sampled: 0, seconds: null, bytes: null, failure };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
 import { parseTable } from '../../src/csv.ts';
 import { readBag } from '../../src/features/store.ts';
+import type { RunResult } from '../../src/mil/result.ts';
 import { createRandom } from '../../src/random.ts';
 import { orderOfCells } from '../../src/row-order.ts';
 import type { SlideRecord } from '../../src/run/slide-record.ts';
@@ -197,6 +198,8 @@ describe('lamina tile', () => {
     expect(code).toBe(0);
     const record = JSON.parse(await readFile(at('bags/slides/field/slide.json'), 'utf8')) as SlideRecord;
     expect(record).toMatchObject({ nPatches: 30, leftOut: { pen: 2 } });
+    const run = JSON.parse(await readFile(at('bags/run.json'), 'utf8')) as RunResult;
+    expect(run.encoder).toEqual({ id: expect.stringMatching(/^stain-texture@\w+$/), device: expect.any(String) });
   });
 
   it('a run lists patches as its model was trained, extract as it is told', async () => {
@@ -290,6 +293,21 @@ describe('lamina tile', () => {
     const written = (await Promise.all(names)).reduce((sum, file) => sum + file.length, 0);
     expect(slides[0].bytes / written).toBeGreaterThan(0.9);
     expect(slides[0].bytes / written).toBeLessThan(1.1);
+  });
+
+  it('estimates only what is not finished', async () => {
+    const { out } = await tile(['a.tif']);
+    const before = await tree(out);
+    const dry = ['tile', at('a.tif'), at('glass.tif'), '--out', out, '--dry-run'];
+    const { slides, finished, patches } = JSON.parse((await lamina(...dry, '--json')).stdout);
+    expect(slides).toMatchObject([
+      { id: 'a', finished: true, patches: 0, minutes: 0, bytes: 0 },
+      { id: 'glass', finished: false, patches: 0 },
+    ]);
+    expect({ finished, patches }).toEqual({ finished: 1, patches: 0 });
+    expect((await lamina(...dry)).stdout).toMatch(/^1 of 2 slides are finished already\.$/m);
+    expect(JSON.parse((await lamina(...dry, '--stride', '300', '--json')).stdout).finished).toBe(0);
+    expect(await tree(out)).toEqual(before);
   });
 
   it.each([
