@@ -21,16 +21,14 @@ const SHARED = [
   'src/built-worker.ts',
   'src/version.ts',
   'src/csv.ts',
+  // Of processes that run slides, or fetch weights, one does it.
+  'src/lock.ts',
   'src/viridis.ts',
 ];
 
 const FOLDERS: readonly Row[] = [
   { folder: 'src/tiling/', mayImport: SHARED },
-  // Of several processes that want the same weights one fetches them, under a lock as runs have.
-  {
-    folder: 'src/features/encoders/',
-    mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/', 'src/run/lock.ts'],
-  },
+  { folder: 'src/features/encoders/', mayImport: [...SHARED, 'src/tiling/', 'src/features/', 'src/kernels/'] },
   // The contract of a device: an encoder may leave its features on one.
   { folder: 'src/features/', mayImport: [...SHARED, 'src/tiling/', 'src/kernels/device.ts'] },
   { folder: 'src/kernels/', mayImport: SHARED },
@@ -52,7 +50,6 @@ const FOLDERS: readonly Row[] = [
       'src/kernels/open-device.ts',
       'src/mil/predict.ts',
       'src/mil/result.ts',
-      'src/run/lock.ts',
       'src/run/predictor.ts',
       'src/run/slide-folder.ts',
     ],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
 import { addScores, readBag, type StoredBag } from '../features/store.ts';
 import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
+import { type Lock, lockedError, tryLock } from '../lock.ts';
 import { type ExplanationKind, explainBag, kindsOf } from '../mil/explain.ts';
 import {
   type Faithfulness,
@@ -14,7 +15,6 @@ import {
 } from '../mil/faithfulness.ts';
 import { type OpenModel, openModel } from '../mil/model-folder.ts';
 import type { PredictionResult } from '../mil/result.ts';
-import { type Lock, lockedError, tryLock } from './lock.ts';
 import { modelHash } from './predictor.ts';
 import { removeLeftovers, slideFolder, slideLock } from './slide-folder.ts';
 import { writeJson } from './whole-file.ts';

@@ -8,8 +8,8 @@
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CsvRow, formatTable, parseTable } from '../csv.ts';
+import { isAside, waitForLock } from '../lock.ts';
 import type { RunResult } from '../mil/result.ts';
-import { isAside, waitForLock } from './lock.ts';
 import type { Failure } from './slide-failure.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import { type FinishedSlide, readRecords } from './slide-record.ts';

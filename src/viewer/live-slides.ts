@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { tokenOf } from '../lock.ts';
 import type { LiveResult } from '../mil/result.ts';
-import { tokenOf } from '../run/lock.ts';
 import { attemptedIds, attemptFolder, slideLock } from '../run/slide-folder.ts';
 import type { LiveView } from './api.ts';
 

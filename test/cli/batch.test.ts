@@ -8,8 +8,8 @@ import { saveSmallEncoder } from '../../bench/onnx/small-encoder.ts';
 import { writeSyntheticSlide } from '../../datasets/synthetic/slide.ts';
 import { parseTable } from '../../src/csv.ts';
 import { openBag, readBag } from '../../src/features/store.ts';
+import { tryLock } from '../../src/lock.ts';
 import type { RunResult } from '../../src/mil/result.ts';
-import { tryLock } from '../../src/run/lock.ts';
 import { saveRandomModel } from './random-model.ts';
 import { lamina, start, tree } from './spawn.ts';
 

@@ -10,7 +10,7 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf, UserError } from '../../errors.ts';
-import { type Lock, tryLock } from '../../run/lock.ts';
+import { type Lock, tryLock } from '../../lock.ts';
 
 /** How far a file is. @param total null if the server does not say. */
 export type OnDownload = (file: string, bytes: number, total: number | null) => void;

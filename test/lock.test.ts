@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { lockedError, tokenOf, tryLock, waitForLock } from '../../src/run/lock.ts';
+import { lockedError, tokenOf, tryLock, waitForLock } from '../src/lock.ts';
 
 const folders: string[] = [];
 let folder = '';

@@ -10,7 +10,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cannotWrite, UserError } from '../errors.ts';
+import { cannotWrite, UserError } from './errors.ts';
 
 export interface Lock {
   /** No other lock ever has it: a name for what belongs to this one. */
