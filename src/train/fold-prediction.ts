@@ -49,7 +49,8 @@ export async function predictRows(
     held += bag.count;
   }
   await flush();
-  return found.sort((a, b) => rows.indexOf(a.row) - rows.indexOf(b.row));
+  const places = new Map(rows.map((row, i) => [row, i]));
+  return found.sort((a, b) => places.get(a.row)! - places.get(b.row)!);
 }
 
 async function packLogits(device: Device, model: BagModel, bags: readonly TrainingBag[]): Promise<number[][]> {

@@ -38,10 +38,12 @@ export interface FoldTask {
 export interface EpochRecord {
   /** From 1. */
   readonly epoch: number;
+  /** Mean over the steps; of bags weighed by class if the recipe says so. */
   readonly trainLoss: number;
   readonly validationLoss: number | null;
   /** AUC or C-index, whichever the task has; null without validation rows, or where it is undefined. */
   readonly validationScore: number | null;
+  /** Of the epoch's last step. */
   readonly learningRate: number;
   readonly seconds: number;
 }
@@ -180,9 +182,10 @@ class FoldTraining {
     const order = bagsOfEpoch(fold.train, groups, recipe, seed, epoch);
     const random = epochRandom(seed, epoch, 1);
     device.run('fill', [this.#lossSum], [1, 0]);
+    let rate = 0;
     for (let at = 0; at < order.length; at += recipe.bagsPerStep) {
       signal?.throwIfAborted();
-      const rate = learningRate(recipe, epoch + at / order.length);
+      rate = learningRate(recipe, epoch + at / order.length);
       await this.#step(order.slice(at, at + recipe.bagsPerStep), rate, random);
     }
     const steps = Math.ceil(order.length / recipe.bagsPerStep);
@@ -197,14 +200,13 @@ class FoldTraining {
     const validation = await this.#validate(epoch);
     const seconds = (performance.now() - started) / 1000;
     this.#seconds += seconds;
-    return { epoch: epoch + 1, trainLoss, ...validation, learningRate: learningRate(recipe, epoch + 1), seconds };
+    return { epoch: epoch + 1, trainLoss, ...validation, learningRate: rate, seconds };
   }
 
-  /** One step of the optimizer over the mean loss of the bags. */
+  /** One step of the optimizer over the mean loss of the bags, each times the weight of its class. */
   async #step(rows: readonly number[], rate: number, random: Random): Promise<void> {
     const { device, job, parameters } = this;
     const weightOf = (row: number) => this.#classWeights?.[job.targets[row]!.label] ?? 1;
-    const total = rows.reduce((sum, row) => sum + weightOf(row), 0);
     parameters.clearGradients();
     let pack: number[] = [];
     let bags: TrainingBag[] = [];
@@ -212,7 +214,8 @@ class FoldTraining {
     let packs = 0;
     const flush = () => {
       if (pack.length === 0) return;
-      const share = pack.reduce((sum, row) => sum + weightOf(row), 0) / total;
+      // The loss of a pack is divided by its own weights; over the number of bags, a rare class pulls harder in steps of one bag too.
+      const share = pack.reduce((sum, row) => sum + weightOf(row), 0) / rows.length;
       this.#addGradients(pack, bags, share, this.#steps * 256 + packs++, random);
       [pack, bags, held] = [[], [], 0];
     };

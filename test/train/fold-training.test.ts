@@ -5,6 +5,7 @@ import { openWasm } from '../../src/kernels/wasm/open-node.ts';
 import { createRandomModel, modelKinds } from '../../src/mil/create-model.ts';
 import { aucOneVsRest } from '../../src/mil/metrics.ts';
 import { createRandom, normal } from '../../src/random.ts';
+import type { TrainingState } from '../../src/train/checkpoint.ts';
 import { bagsOfEpoch, classWeights, learningRate } from '../../src/train/epoch-plan.ts';
 import { type BagLogits, lossOf, predictRows, probabilitiesOf } from '../../src/train/fold-prediction.ts';
 import { type FoldOutcome, trainFold } from '../../src/train/fold-training.ts';
@@ -145,6 +146,78 @@ describe('training of one fold', () => {
     parameters.close();
     const targets = labels.map((label) => ({ label, censored: 0 as const, time: 0 }));
     expect(history[0]!.trainLoss).toBeCloseTo(lossOf('classification', each, targets), 5);
+  });
+
+  it.each([1, 2, 4])('weighs the gradient of each bag by its class, with %i bags a step', async (bagsPerStep) => {
+    const labels = [0, 0, 1, 0];
+    const bags = bagsOf(labels, (i) => 4 + i);
+    // The weights hardly move, so that all steps are taken at the same place.
+    const still = {
+      epochs: 1,
+      dropout: 0,
+      standardise: false,
+      shuffle: false,
+      lr: 1e-12,
+      weightDecay: 0,
+      maxNorm: null,
+    };
+    const momentOf = async (train: readonly number[], changes: Record<string, unknown>) => {
+      let moment = new Float32Array(0);
+      const checkpoint = {
+        read: async () => null,
+        write: async ({ optimizer }: TrainingState) => void (moment = optimizer.m.slice()),
+        remove: async () => {},
+      };
+      const job = {
+        task: 'classification' as const,
+        classes: ['a', 'b'],
+        recipe: recipeOf('lamina', 'classification', { ...small, ...still, ...changes }),
+        seed: 1,
+        fold: { train, validation: [], test: [] },
+        targets: labels.map((label) => ({ label, censored: 0 as const, time: 0 })),
+        cacheBytes: 1e8,
+      };
+      await trainFold(device, memorySource(bags), job, { checkpoint, checkpointSeconds: 0 });
+      return moment;
+    };
+    const each: Float32Array[] = [];
+    for (const row of bags.keys()) each.push(await momentOf([row], { balance: 'none' }));
+    const found = await momentOf([...bags.keys()], { balance: 'weights', bagsPerStep });
+    const weights = [2 / 3, 2 / 3, 2, 2 / 3];
+    const steps = 4 / bagsPerStep;
+    const factors = weights.map((w, i) => (w / bagsPerStep) * 0.9 ** (steps - 1 - Math.floor(i / bagsPerStep)));
+    const largest = Math.max(...found.map(Math.abs));
+    found.forEach((value, k) => {
+      const wanted = factors.reduce((sum, factor, i) => sum + factor * each[i]![k]!, 0);
+      expect(Math.abs(value - wanted)).toBeLessThan(1e-4 * largest);
+    });
+  });
+
+  it('finds the rarer class of 1 in 20 when its bags weigh more', async () => {
+    const labels = Array.from({ length: 84 }, (_, i) => Number(i % 21 === 0));
+    const bags = bagsOf(labels, () => 10);
+    const foundWith = async (balance: string) => {
+      const { predictions, history } = await train(bags, labels, { balance, epochs: 12 }, 42);
+      const right = (label: number) => {
+        const own = predictions.filter(({ row }) => labels[row] === label);
+        return own.filter(({ logits }) => probabilitiesOf(logits)[label]! > 0.5).length / own.length;
+      };
+      return { rare: right(1), common: right(0), loss: history[0]!.trainLoss };
+    };
+    const [plain, weighed] = [await foundWith('none'), await foundWith('weights')];
+    expect(weighed.loss).not.toBe(plain.loss);
+    expect(plain.rare).toBeLessThan(1);
+    expect(weighed).toMatchObject({ rare: 1 });
+    expect(weighed.common).toBeGreaterThan(0.9);
+  });
+
+  it('records the step size that an epoch was trained with', async () => {
+    const labels = alternating(9);
+    const bags = bagsOf(labels, () => 4);
+    const { history } = await train(bags, labels, { epochs: 4, lr: 1e-3, cosine: 'epochs' });
+    expect(history.map(({ learningRate }) => Number((learningRate / 1e-3).toFixed(4)))).toEqual([
+      1, 0.8536, 0.5, 0.1464,
+    ]);
   });
 
   it('says that it diverged instead of going on with NaN', async () => {
