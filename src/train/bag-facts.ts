@@ -45,8 +45,10 @@ export interface CommonFacts {
   readonly warnings: readonly string[];
 }
 
-const SCALE_TOLERANCE = 0.1;
-const TINY = 16;
+/** Of a bag's um/px against that of the first, as a share. */
+export const SCALE_TOLERANCE = 0.1;
+/** Fewer patches are worth a word. */
+export const TINY = 16;
 
 /** @throws UserError `bad-bags` naming every row that cannot be trained on, before any time is spent. */
 export async function requireTrainable(

@@ -2,9 +2,10 @@
 import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { hashSlide } from '../tiling/slide-hash.ts';
-import { type BagFacts, readBagFacts } from './bag-facts.ts';
+import { type BagFacts, readBagFacts, SCALE_TOLERANCE, TINY } from './bag-facts.ts';
 import { findBag } from './bag-files.ts';
 import { type Cohort, type CohortRow, namedRows } from './cohort.ts';
+import { IMBALANCE } from './target.ts';
 
 export interface Finding {
   /** `error`: training refuses, or its figures would be wrong. */
@@ -37,10 +38,7 @@ export interface CheckOptions {
   readonly signal?: AbortSignal;
 }
 
-const TINY = 16;
-const IMBALANCE = 10;
 const FEW = 10;
-const SCALE_TOLERANCE = 0.1;
 
 export async function checkCohort(cohort: Cohort, options: CheckOptions): Promise<CohortSummary> {
   const { rows } = cohort;
@@ -153,7 +151,9 @@ function labelFindings(rows: readonly CohortRow[]): Finding[] {
 }
 
 function repeatedRows(rows: readonly CohortRow[]): Finding[] {
-  const twice = rows.filter((row) => rows.find(({ id }) => id === row.id) !== row);
+  const first = new Map<string, CohortRow>();
+  for (const row of rows) if (!first.has(row.id)) first.set(row.id, row);
+  const twice = rows.filter((row) => first.get(row.id) !== row);
   if (twice.length === 0) return [];
   const problem = `${namedRows(twice)} name slides that are in the table already.`;
   return [{ level: 'error', code: 'repeated-slide', problem, hint: 'Keep one row a slide.' }];

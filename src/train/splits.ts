@@ -18,7 +18,7 @@ export interface SplitRow {
   readonly patient: string;
   readonly site: string | null;
   readonly split: string | null;
-  /** Rows of one stratum are spread evenly: the class, or the time bin and whether it is censored. */
+  /** Rows of one stratum are spread evenly: the class, or twice the time bin, one more if it is censored. */
   readonly stratum: number;
 }
 
@@ -31,8 +31,10 @@ export interface SplitOptions {
   /** Of the patients that are not tested; 0: no validation. */
   readonly validationShare: number;
   readonly seed: number;
-  /** What the strata are called in messages; by number unless given. */
-  readonly strata?: readonly string[];
+  /** What the strata are called in messages if they are classes; by number unless given. */
+  readonly classes?: readonly string[];
+  /** Of a survival model the names of its time bins: what has to be taught is then not each stratum but events. */
+  readonly timeBins?: readonly string[];
 }
 
 export interface Splits {
@@ -48,7 +50,7 @@ interface Group {
   readonly stratum: number;
 }
 
-/** @throws UserError `too-few-patients`, `split-leak`, `no-split`, `class-missing`. */
+/** @throws UserError `too-few-folds`, `too-few-patients`, `split-leak`, `no-split`, `class-missing`, `no-event`. */
 export function splitRows(rows: readonly SplitRow[], options: SplitOptions): Splits {
   const patients = groupsOf(rows, ({ patient }) => patient);
   const tests = testSets(rows, patients, options);
@@ -59,7 +61,8 @@ export function splitRows(rows: readonly SplitRow[], options: SplitOptions): Spl
     const validation = share(rest, options.validationShare, createRandom(options.seed * 7919 + fold));
     return foldOf(rest, validation, test);
   });
-  return { folds, warnings: folds.flatMap((fold, i) => checkFold(rows, fold, i, folds.length, options.strata)) };
+  const nameOf = (i: number) => (folds.length > 1 ? `fold ${i + 1}` : 'the split');
+  return { folds, warnings: folds.flatMap((fold, i) => checkFold(rows, fold, nameOf(i), options)) };
 }
 
 function foldOf(rest: readonly Group[], validation: ReadonlySet<Group>, test: readonly number[]): Fold {
@@ -79,6 +82,13 @@ function testSets(rows: readonly SplitRow[], patients: readonly Group[], options
       [...share(patients, testShare, createRandom(seed * 104729 + fold))].flatMap((group) => group.rows),
     );
   }
+  if (folds < 2) {
+    throw new UserError(
+      'too-few-folds',
+      `--split ${kind} tests each patient once, which takes 2 folds or more.`,
+      'Ask for --folds 2 or more, or for one split with --split monte-carlo --folds 1.',
+    );
+  }
   const groups =
     kind === 'preserved-site' ? groupsOf(rows, ({ site, patient }) => site ?? `patient ${patient}`) : patients;
   if (kind === 'preserved-site') requireOneSite(rows, patients);
@@ -90,7 +100,7 @@ function testSets(rows: readonly SplitRow[], patients: readonly Group[], options
         .slice(0, 5)
         .map(({ name }) => name)
         .join(', ')}${groups.length > 5 ? ', …' : ''}) cannot be split into ${folds} folds.`,
-      `Ask for at most --folds ${Math.max(2, groups.length)}, or add ${what}.`,
+      groups.length < 2 ? `Add ${what}.` : `Ask for at most --folds ${groups.length}, or add ${what}.`,
     );
   }
   return kind === 'preserved-site' ? balancedFolds(rows, groups, folds) : dealtFolds(groups, folds, seed);
@@ -211,18 +221,8 @@ function requireOneSite(rows: readonly SplitRow[], patients: readonly Group[]): 
   );
 }
 
-/** @throws UserError `class-missing` when a class cannot be learnt. @returns sentences on classes that a test set lacks. */
-function checkFold(
-  rows: readonly SplitRow[],
-  fold: Fold,
-  index: number,
-  folds: number,
-  strata: readonly string[] | undefined,
-): string[] {
-  const classNamed = (stratum: number) => (strata ? `class ${strata[stratum]}` : `class number ${stratum}`);
-  const kinds = [...new Set(rows.map(({ stratum }) => stratum))].sort((a, b) => a - b);
-  const name = folds > 1 ? `fold ${index + 1}` : 'the split';
-  const absent = (part: readonly number[]) => kinds.filter((kind) => !part.some((row) => rows[row]!.stratum === kind));
+/** @throws UserError `class-missing`, `no-event` when there is nothing to learn from. @returns sentences on what the fold lacks. */
+function checkFold(rows: readonly SplitRow[], fold: Fold, name: string, options: SplitOptions): string[] {
   if (fold.train.length === 0) {
     throw new UserError(
       'class-missing',
@@ -230,6 +230,19 @@ function checkFold(
       'Add patients, or ask for fewer folds.',
     );
   }
+  const warnings = options.timeBins ? checkEvents(rows, fold, name, options) : checkClasses(rows, fold, name, options);
+  if (options.validationShare > 0 && fold.validation.length === 0) {
+    warnings.push(`In ${name} there are no validation rows: training does not stop early, the last epoch is kept.`);
+  }
+  if (fold.test.length === 0) warnings.push(`In ${name} there are no test rows.`);
+  return warnings;
+}
+
+/** Every class has to be taught. */
+function checkClasses(rows: readonly SplitRow[], fold: Fold, name: string, { classes }: SplitOptions): string[] {
+  const classNamed = (stratum: number) => (classes ? `class ${classes[stratum]}` : `class number ${stratum}`);
+  const kinds = [...new Set(rows.map(({ stratum }) => stratum))].sort((a, b) => a - b);
+  const absent = (part: readonly number[]) => kinds.filter((kind) => !part.some((row) => rows[row]!.stratum === kind));
   const untaught = absent(fold.train);
   if (untaught.length > 0) {
     const patients = rows.filter(({ stratum }) => stratum === untaught[0]).map(({ patient }) => patient);
@@ -239,9 +252,33 @@ function checkFold(
       'Add patients of this class, merge it with another, or ask for fewer folds.',
     );
   }
-  if (fold.test.length === 0) return [`In ${name} there are no test rows.`];
-  const untested = absent(fold.test);
+  const untested = fold.test.length > 0 ? absent(fold.test) : [];
   return untested.length > 0
     ? [`The test rows of ${name} lack ${untested.map(classNamed).join(', ')}: its AUC there is undefined.`]
     : [];
+}
+
+/** Follow-up can be learnt from any events; time bins without one are only less well known. */
+function checkEvents(rows: readonly SplitRow[], fold: Fold, name: string, { timeBins = [] }: SplitOptions): string[] {
+  const isEvent = (row: number) => rows[row]!.stratum % 2 === 0;
+  const taught = new Set(fold.train.filter(isEvent).map((row) => rows[row]!.stratum / 2));
+  if (taught.size === 0) {
+    const patients = new Set([...rows.keys()].filter(isEvent).map((row) => rows[row]!.patient));
+    throw new UserError(
+      'no-event',
+      `In ${name} no training row has an event, so that nothing can be learnt: events are only in patients ${[...patients].slice(0, 5).join(', ')}.`,
+      'Add patients with an event, split with another --seed, or ask for fewer folds.',
+    );
+  }
+  const empty = timeBins.filter((_, bin) => !taught.has(bin));
+  return [
+    ...(empty.length > 0
+      ? [
+          `The training rows of ${name} have no event in the time ${empty.join(', ')}; fewer time bins (--bins) may help.`,
+        ]
+      : []),
+    ...(fold.test.length > 0 && !fold.test.some(isEvent)
+      ? [`The test rows of ${name} have no event: its C-index there is undefined.`]
+      : []),
+  ];
 }

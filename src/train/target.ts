@@ -34,9 +34,11 @@ export interface TargetOptions {
 }
 
 const BINS = 4;
+/** Classes are unequal when the largest has so many times the slides of the smallest. */
+export const IMBALANCE = 10;
 
 /**
- * @throws UserError `one-class`, `unknown-label`, `bad-cohort`: nothing can be learnt from this table.
+ * @throws UserError `bad-classes`, `one-class`, `unknown-label`, `bad-cohort`: nothing can be learnt from this table.
  */
 export function targetsOf(cohort: Cohort, options: TargetOptions = {}): Targets {
   const timed = cohort.rows.some(({ time, event }) => time !== null && event !== null);
@@ -46,6 +48,7 @@ export function targetsOf(cohort: Cohort, options: TargetOptions = {}): Targets 
 }
 
 function classTargets({ source, columns, rows: all }: Cohort, given: readonly string[] | undefined): Targets {
+  if (given) requireNames(given);
   const rows = all.filter(({ label }) => label !== null);
   const found = [...new Set(rows.map(({ label }) => label!))].sort((a, b) =>
     a.localeCompare(b, 'en', { numeric: true }),
@@ -86,6 +89,16 @@ function classTargets({ source, columns, rows: all }: Cohort, given: readonly st
   };
 }
 
+function requireNames(classes: readonly string[]): void {
+  const twice = [...new Set(classes.filter((name, i) => classes.indexOf(name) < i))];
+  const empty = classes.some((name) => name.trim() === '');
+  if (twice.length === 0 && !empty) return;
+  const problem = empty
+    ? `Of the classes ${JSON.stringify(classes)} one has no name.`
+    : `Classes are named twice: ${twice.join(', ')}.`;
+  throw new UserError('bad-classes', problem, 'Name each class once with --classes.');
+}
+
 function isAlike(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
 }
@@ -120,36 +133,46 @@ function survivalTargets({ source, rows: all }: Cohort, bins: number): Targets {
     );
   }
   const edges = timeEdges(times, bins);
+  if (edges.length === 0) {
+    throw new UserError(
+      'one-class',
+      `${source}: so many of the ${times.length} patients with an event have it at the same time that they make one time bin.`,
+      'Give times in a finer unit, or other --bins.',
+    );
+  }
+  const starts = ['0', ...edges.map((edge) => `${Number(edge.toPrecision(4))}`), 'later'];
+  const tied = `Times are tied: there are ${edges.length + 1} time bins instead of ${bins}, so that each has an event.`;
   return {
     task: 'survival',
-    classes: Array.from({ length: bins }, (_, i) => {
-      const [from, to] = [
-        i === 0 ? '0' : edges[i - 1]!.toPrecision(4),
-        i === bins - 1 ? 'later' : edges[i]!.toPrecision(4),
-      ];
-      return `${Number(from)} to ${to === 'later' ? to : Number(to)}`;
-    }),
+    classes: starts.slice(1).map((end, i) => `${starts[i]} to ${end}`),
     rows,
     targets: rows.map(({ time, event }) => ({
       label: edges.filter((edge) => time! >= edge).length,
       censored: event === 1 ? 0 : 1,
       time: time!,
     })),
-    warnings: left(all, rows, 'time and event'),
+    warnings: [...left(all, rows, 'time and event'), ...(edges.length + 1 < bins ? [tied] : [])],
   };
 }
 
-/** Inner edges: quantiles, linear between neighbours, of the times of those who had the event. Bins are closed on the left. */
+/**
+ * Inner edges: quantiles, linear between neighbours, of the times of those who had the event. Bins are closed on the left. Where
+ * times are tied, edges that would leave a bin without any are left out.
+ */
 export function timeEdges(times: readonly number[], bins: number): number[] {
   const sorted = [...times].sort((a, b) => a - b);
-  return Array.from({ length: bins - 1 }, (_, i) => {
+  const quantiles = Array.from({ length: bins - 1 }, (_, i) => {
     const place = ((sorted.length - 1) * (i + 1)) / bins;
     const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
     return low + (high - low) * (place - Math.floor(place));
   });
+  const kept: number[] = [];
+  for (const edge of quantiles) if (sorted.some((time) => time >= (kept.at(-1) ?? 0) && time < edge)) kept.push(edge);
+  return kept;
 }
 
 function left(all: readonly CohortRow[], used: readonly CohortRow[], what: string): string[] {
-  const rest = all.filter((row) => !used.includes(row));
+  const kept = new Set(used);
+  const rest = all.filter((row) => !kept.has(row));
   return rest.length === 0 ? [] : [`${listed([namedRows(rest)])} have no ${what} and are left out.`];
 }

@@ -32,7 +32,7 @@ import type { EpochRecord, FoldOutcome } from './fold-training.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import { configOf, type Recipe, type RecipeName, recipeOf } from './recipe.ts';
 import { type Fold, type SplitOptions, splitRows } from './splits.ts';
-import { type TargetOptions, type Targets, targetsOf } from './target.ts';
+import { IMBALANCE, type TargetOptions, type Targets, targetsOf } from './target.ts';
 
 export interface TrainingOptions {
   readonly cohort: Cohort;
@@ -87,8 +87,6 @@ export interface Plan {
   readonly key: string;
   readonly warnings: readonly string[];
 }
-
-const IMBALANCE = 10;
 
 /** @throws UserError for anything wrong with the table, the bags, the recipe or the folder; the signal's reason. */
 export async function trainCohort(options: TrainingOptions): Promise<TrainingResult> {
@@ -151,7 +149,7 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
       split: part,
       stratum: stratumOf(targets, i),
     })),
-    { ...split, validationShare: recipe.validationShare, seed, strata: strataOf(targets) },
+    { ...split, ...strataNames(targets), validationShare: recipe.validationShare, seed },
   );
   const files = await findBags(bags, targets.rows);
   const facts = await requireTrainable(targets.rows, files, options.signal);
@@ -188,9 +186,8 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
 }
 
 /** Names of what `stratumOf` numbers. */
-function strataOf({ task, classes }: Targets): readonly string[] {
-  if (task === 'classification') return classes;
-  return classes.flatMap((bin) => [`${bin}, event`, `${bin}, censored`]);
+function strataNames({ task, classes }: Targets): Pick<SplitOptions, 'classes' | 'timeBins'> {
+  return task === 'survival' ? { timeBins: classes } : { classes };
 }
 
 function stratumOf({ task, targets }: Targets, row: number): number {

@@ -74,6 +74,24 @@ describe('targets', () => {
     expect(classes).toHaveLength(4);
   });
 
+  it('have fewer time bins where times are tied, and say so', () => {
+    expect(timeEdges([1, 1, 1, 1, 1, 2, 3, 4], 4)).toEqual([2.25]);
+    expect(timeEdges([1, 2, 3, 3, 3, 3, 3, 3, 9], 4)).toEqual([3]);
+    const rows = [1, 1, 1, 1, 1, 2, 3, 4].map((time, i) => `e${i},${time},1`);
+    const { targets, classes, warnings } = targetsOf(cohort('slide,time,event', ...rows));
+    expect(classes).toEqual(['0 to 2.25', '2.25 to later']);
+    expect(targets.map(({ label }) => label)).toEqual([0, 0, 0, 0, 0, 0, 1, 1]);
+    expect(warnings).toEqual([expect.stringMatching(/tied: there are 2 time bins instead of 4/)]);
+    const same = Array.from({ length: 40 }, (_, i) => `f${i},5,1`);
+    expect(() => targetsOf(cohort('slide,time,event', ...same, 'x,6,1', 'y,7,1', 'z,8,1'))).toThrow(/one time bin/);
+  });
+
+  it('are refused for classes named twice or not at all, before anything is trained', () => {
+    const table = cohort('slide,label', 'a,x', 'b,y');
+    expect(() => targetsOf(table, { classes: ['x', 'y', 'x'] })).toThrow(/named twice: x\./);
+    expect(() => targetsOf(table, { classes: ['x', 'y', ''] })).toThrow(/one has no name/);
+  });
+
   it('must be the same for all slides of a patient', () => {
     const lines = ['slide,patient,time,event', 'a,P,1,1', 'b,P,2,1', 'c,Q,3,1', 'd,R,4,1', 'e,S,5,1'];
     expect(() => targetsOf(cohort(...lines))).toThrow(/differs/);
