@@ -15,6 +15,7 @@ import { predictCohort } from '../run/predict-cohort.ts';
 import { makeFolder, writeWhole } from '../run/whole-file.ts';
 import { findBags } from '../train/bag-files.ts';
 import { readCohort } from '../train/cohort.ts';
+import { seenInTraining } from '../train/training-slides.ts';
 import { VERSION } from '../version.ts';
 import { interruptSignal } from './interrupt.ts';
 import { addDeviceOptions, parseCount } from './options.ts';
@@ -157,7 +158,14 @@ async function predicted(
     warnings.push(
       `${cohort.source}: ${rows.length} of ${cohort.rows.length} slides are of the split test; the others are left out.`,
     );
-  } else if (model.trainingDataHash === cohort.hash) {
+  }
+  const seen = await seenInTraining(flags.model!, bags);
+  if (seen.length > 0) {
+    const [first, more] = [seen.slice(0, 5).map(({ id }) => id), seen.length > 5 ? ', …' : ''];
+    warnings.push(
+      `${name} was trained on ${seen.length} of these ${rows.length} slides (${first.join(', ')}${more}); its figures say how well it remembers them, not how well it predicts.`,
+    );
+  } else if (model.trainingDataHash === cohort.hash && rows.length === cohort.rows.length) {
     warnings.push(
       `${name} was trained on this very table; its figures say how well it remembers, not how well it predicts.`,
     );

@@ -1,6 +1,7 @@
 /**
  * Folds side by side: each worker thread trains one at a time on a device of its own. Small bags leave no room for more than one
- * thread in a model, so the cores are shared out between folds; what is left of them goes to the threads of each.
+ * thread in a model, so the cores are shared out between folds; what is left of them goes to the threads of each. Sums over long
+ * bags are cut into as many parts as a device has threads, so the last bits of a model depend on their number.
  */
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
@@ -22,8 +23,10 @@ export interface RunnerOptions {
   readonly device: DeviceChoice;
   /** Threads in all; the cores unless given. */
   readonly threads?: number;
-  /** Folds that are trained side by side on a CPU; one a thread unless given. The threads are shared out among them. */
+  /** Folds that are trained side by side on a CPU; one a thread unless given. */
   readonly atOnce?: number;
+  /** Of each fold; all threads are shared out among the folds side by side unless given. */
+  readonly threadsPerFold?: number;
   readonly signal?: AbortSignal;
   readonly onEpoch?: (run: number, record: EpochRecord) => void;
   /** Hears of each fold when it is done, before the others are. */
@@ -49,6 +52,7 @@ export async function runFolds(
 ): Promise<FoldOutcome[]> {
   const { device, threads = availableParallelism(), signal } = options;
   signal?.throwIfAborted();
+  if (runs.length === 0) return [];
   if (device !== 'wasm') {
     const opened = await openDevice(device, { threads });
     const onGpu = opened.kind === 'webgpu';
@@ -96,7 +100,7 @@ async function inWorkers(
 ): Promise<FoldOutcome[]> {
   const { threads, signal } = options;
   const count = Math.max(1, Math.min(options.atOnce ?? threads, runs.length));
-  const place: WorkerPlace = { source, threads: Math.max(1, Math.floor(threads / count)) };
+  const place: WorkerPlace = { source, threads: options.threadsPerFold ?? threadsOfEach(threads, count) };
   const outcomes: FoldOutcome[] = [];
   const waiting = [...runs.entries()];
   const workers = Array.from({ length: count }, () => startBuilt(built('./fold-worker.js', import.meta.url), place));
@@ -119,6 +123,11 @@ async function inWorkers(
     signal?.removeEventListener('abort', onAbort);
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
+}
+
+/** Of so many threads in all. */
+export function threadsOfEach(threads: number, folds: number): number {
+  return Math.max(1, Math.floor(threads / folds));
 }
 
 function runOn(worker: Worker, task: ToWorker, onEpoch: RunnerOptions['onEpoch']): Promise<FoldOutcome> {

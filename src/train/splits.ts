@@ -173,9 +173,18 @@ const PARTS: Readonly<Record<string, keyof Fold>> = {
   test: 'test',
 };
 
+/** How many rows the table keeps for the test. */
+export function givenTests(rows: readonly Pick<SplitRow, 'split'>[]): number {
+  return rows.filter((row) => partOf(row) === 'test').length;
+}
+
+function partOf({ split }: Pick<SplitRow, 'split'>): keyof Fold | null {
+  return PARTS[split?.toLowerCase() ?? ''] ?? null;
+}
+
 function givenFold(rows: readonly SplitRow[], patients: readonly Group[], options: SplitOptions): Fold {
-  const partOf = (row: number) => PARTS[rows[row]!.split?.toLowerCase() ?? ''] ?? null;
-  const unknown = rows.flatMap((_, row) => (partOf(row) === null ? [row] : []));
+  const part = (row: number) => partOf(rows[row]!);
+  const unknown = rows.flatMap((row, i) => (partOf(row) === null ? [i] : []));
   if (unknown.length > 0) {
     const values = [...new Set(unknown.map((row) => `"${rows[row]!.split ?? ''}"`))].join(', ');
     throw new UserError(
@@ -184,21 +193,21 @@ function givenFold(rows: readonly SplitRow[], patients: readonly Group[], option
         .slice(0, 5)
         .map((row) => rows[row]!.patient)
         .join(', ')}) have the split ${values}.`,
-      'Write train, validation or test into the column split, or leave --split given out.',
+      'Write train, validation or test into the column split, or deal the rows out with --split k-fold.',
     );
   }
-  const leaking = patients.filter(({ rows: own }) => new Set(own.map(partOf)).size > 1);
+  const leaking = patients.filter(({ rows: own }) => new Set(own.map(part)).size > 1);
   if (leaking.length > 0) {
     const named = leaking
       .slice(0, 5)
-      .map(({ name, rows: own }) => `${name} (${[...new Set(own.map(partOf))].join(' and ')})`);
+      .map(({ name, rows: own }) => `${name} (${[...new Set(own.map(part))].join(' and ')})`);
     throw new UserError(
       'split-leak',
       `${leaking.length} patients are in two splits: ${named.join(', ')}.`,
       'Put all slides of a patient into one split.',
     );
   }
-  const groups = (part: keyof Fold) => patients.filter((group) => partOf(group.rows[0]!) === part);
+  const groups = (name: keyof Fold) => patients.filter((group) => part(group.rows[0]!) === name);
   const validation = groups('validation');
   const chosen =
     validation.length > 0

@@ -4,11 +4,12 @@
  *     OUT/train.json          recipe, splits, hashes, warnings
  *     OUT/folds/<n>/fold.json history, predictions of its test rows; written when the fold is done
  *     OUT/folds/<n>/checkpoint.safetensors   while it is not
- *     OUT/model/              the models of all folds as one (an ensemble), or the model of the only fold
+ *     OUT/model/              the models of all folds as one (an ensemble), or the model of the only fold; which slides they know
  *     OUT/predictions.csv     each slide by the model that has not seen its patient
  *     OUT/history.csv         losses and scores of every epoch
  *
- * Started again with the same arguments it goes on where it stopped; the result is the same, bit for bit.
+ * Started again with the same arguments it goes on where it stopped; the result is the same, bit for bit, however many folds were
+ * still open, however little memory is free and whatever the number of threads is now.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -23,16 +24,17 @@ import { saveEnsembleCard, saveWeights } from '../mil/model-folder.ts';
 import { readPredictions } from '../mil/predictions.ts';
 import { makeFolder, writeJson, writeWhole } from '../run/whole-file.ts';
 import { VERSION } from '../version.ts';
-import { type CommonFacts, requireTrainable } from './bag-facts.ts';
+import { type CommonFacts, mixedOrders, requirePlaced, requireTrainable } from './bag-facts.ts';
 import { type BagFile, findBags } from './bag-files.ts';
 import { type Cohort, listed } from './cohort.ts';
 import { type BagLogits, hazardsOf, probabilitiesOf, riskOf } from './fold-prediction.ts';
-import { runFolds } from './fold-runner.ts';
+import { runFolds, threadsOfEach } from './fold-runner.ts';
 import type { EpochRecord, FoldOutcome } from './fold-training.ts';
 import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import { configOf, type Recipe, type RecipeName, recipeOf } from './recipe.ts';
-import { type Fold, type SplitOptions, splitRows } from './splits.ts';
+import { type Fold, givenTests, type SplitOptions, splitRows } from './splits.ts';
 import { IMBALANCE, type TargetOptions, type Targets, targetsOf } from './target.ts';
+import { writeTrainingSlides } from './training-slides.ts';
 
 export interface TrainingOptions {
   readonly cohort: Cohort;
@@ -43,10 +45,15 @@ export interface TrainingOptions {
   /** Fields of the recipe that are to be different. */
   readonly changes: Readonly<Record<string, unknown>>;
   readonly target: TargetOptions;
-  readonly split: Omit<SplitOptions, 'validationShare' | 'seed'>;
+  /** `kind` null: `given` if the table names test rows, else `k-fold`. */
+  readonly split: { readonly kind: SplitOptions['kind'] | null } & Pick<SplitOptions, 'folds' | 'testShare'>;
   readonly seed: number;
   readonly device: DeviceChoice;
   readonly threads?: number;
+  /** Of the bags, where they have been looked at before. */
+  readonly facts?: CommonFacts;
+  /** The grid that the changes were chosen from. */
+  readonly searched?: Readonly<Record<string, readonly unknown[]>>;
   readonly signal?: AbortSignal;
   readonly checkpointSeconds?: number;
   readonly onEvent?: (event: TrainingEvent) => void;
@@ -84,16 +91,35 @@ export interface Plan {
   readonly files: readonly BagFile[];
   readonly facts: CommonFacts;
   readonly memory: MemoryPlan;
+  readonly split: Pick<SplitOptions, 'kind' | 'folds' | 'testShare'>;
+  /** Of a training that was begun in the folder, what it was begun with. */
+  readonly threadsPerFold: number;
+  /** What the training is, part by part, and all of it with the threads as one. */
+  readonly marks: Marks;
   readonly key: string;
   readonly warnings: readonly string[];
 }
+
+/** What a training depends on; hashes, except for the version. */
+interface Marks {
+  readonly version: string;
+  readonly table: string;
+  readonly bags: string;
+  readonly target: string;
+  readonly recipe: string;
+  readonly split: string;
+  readonly seed: string;
+}
+
+/** What `train.json` says of a training that was begun. */
+type Former = Partial<Pick<Plan, 'key' | 'marks' | 'threadsPerFold'>>;
 
 /** @throws UserError for anything wrong with the table, the bags, the recipe or the folder; the signal's reason. */
 export async function trainCohort(options: TrainingOptions): Promise<TrainingResult> {
   const { out, signal, onEvent } = options;
   const plan = await planTraining(options);
   const { folds, recipe, memory } = plan;
-  await requireOwnFolder(out, plan.key);
+  requireOwn(out, await readFormer(out), plan);
   await makeFolder(out);
   await writeJson(join(out, 'train.json'), planRecord(plan, options));
   onEvent?.({ kind: 'begin', folds: folds.length, recipe, warnings: plan.warnings });
@@ -120,28 +146,29 @@ export async function trainCohort(options: TrainingOptions): Promise<TrainingRes
   }));
   const source = { kind: 'files' as const, dimension: plan.facts.dimension, files: plan.files };
   const { device, threads } = options;
-  if (runs.length > 0) {
-    await runFolds(source, runs, {
-      device,
-      atOnce: memory.foldsAtOnce,
-      ...(threads === undefined ? {} : { threads }),
-      ...(signal ? { signal } : {}),
-      onEpoch: (run, record) => onEvent?.({ kind: 'epoch', fold: open[run]!.n, record }),
-      onDone: async (run, outcome) => {
-        const { n } = open[run]!;
-        records[n] = await writeFold(options, plan, n, outcome);
-        onEvent?.({ kind: 'fold', fold: n, done: records[n], former: false });
-      },
-    });
-  }
+  await runFolds(source, runs, {
+    device,
+    atOnce: memory.foldsAtOnce,
+    threadsPerFold: plan.threadsPerFold,
+    ...(threads === undefined ? {} : { threads }),
+    ...(signal ? { signal } : {}),
+    onEpoch: (run, record) => onEvent?.({ kind: 'epoch', fold: open[run]!.n, record }),
+    onDone: async (run, outcome) => {
+      const { n } = open[run]!;
+      records[n] = await writeFold(options, plan, n, outcome);
+      onEvent?.({ kind: 'fold', fold: n, done: records[n], former: false });
+    },
+  });
   return finish(options, plan, records);
 }
 
 export async function planTraining(options: TrainingOptions): Promise<Plan> {
-  const { cohort, target, split, seed, bags } = options;
+  const { cohort, target, seed, bags, out, signal, threads = availableParallelism() } = options;
   const targets = targetsOf(cohort, target);
   const recipe = recipeOf(options.recipe, targets.task, options.changes);
   requireOnce(cohort.source, targets);
+  const tests = givenTests(targets.rows);
+  const split = { ...options.split, kind: options.split.kind ?? (tests > 0 ? 'given' : 'k-fold') };
   const splits = splitRows(
     targets.rows.map(({ patient, site, split: part }, i) => ({
       patient,
@@ -152,7 +179,8 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
     { ...split, ...strataNames(targets), validationShare: recipe.validationShare, seed },
   );
   const files = await findBags(bags, targets.rows);
-  const facts = await requireTrainable(targets.rows, files, options.signal);
+  const facts = options.facts ?? (await requireTrainable(targets.rows, files, signal));
+  requirePlaced(targets.rows, facts, recipe);
   const memory = await planMemory({
     device: options.device,
     recipe,
@@ -161,28 +189,45 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
     rows: targets.rows,
     counts: facts.counts,
     folds: splits.folds.length,
-    threads: options.threads ?? availableParallelism(),
+    threads,
     available: process.availableMemory(),
   });
   const warnings = [
     ...targets.warnings,
+    ...testsNamed(tests, split.kind, options.split.kind),
     ...splits.warnings,
+    ...(options.searched && splits.folds.length > 1 ? [NOT_NESTED] : []),
     ...imbalance(targets),
     ...facts.warnings,
+    ...mixedOrders(facts, configOf(recipe, facts.dimension, targets.classes)),
     ...memory.warnings,
   ];
-  const { source: _, ...table } = cohort;
-  const key = hashOf({
-    table: table.hash,
-    counts: facts.counts,
-    encoder: facts.encoder,
-    recipe,
-    split,
-    seed,
-    target,
-    VERSION,
-  });
-  return { recipe, targets, folds: splits.folds, files, facts, memory, key, warnings };
+  const marks: Marks = {
+    version: VERSION,
+    table: cohort.hash,
+    bags: hashOf({ encoder: facts.encoder, files: facts.marks }),
+    target: hashOf(target),
+    recipe: hashOf(recipe),
+    split: hashOf(split),
+    seed: hashOf(seed),
+  };
+  const { folds } = splits;
+  // Neither free memory nor the folds still to be trained may move the bits of a model.
+  const { threadsPerFold = threadsOfEach(threads, Math.min(threads, folds.length)) } = (await readFormer(out)) ?? {};
+  const key = hashOf({ ...marks, threadsPerFold });
+  return { recipe, targets, folds, files, facts, memory, split, threadsPerFold, marks, key, warnings };
+}
+
+const NOT_NESTED =
+  'The recipe was chosen by validation rows of the first fold, which are test rows of other folds: the cross-validated figures are somewhat too good. Judge the model by slides that no fold has seen.';
+
+function testsNamed(tests: number, kind: SplitOptions['kind'], said: SplitOptions['kind'] | null): string[] {
+  if (tests === 0 || said === 'given') return [];
+  return said === null
+    ? [
+        `The column split names ${tests} test rows: they only test, and nothing is dealt out (--split k-fold would do so).`,
+      ]
+    : [`The column split names ${tests} test rows; --split ${kind} trains on them too.`];
 }
 
 /** Names of what `stratumOf` numbers. */
@@ -221,27 +266,46 @@ function hashOf(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
-async function requireOwnFolder(out: string, key: string): Promise<void> {
+async function readFormer(out: string): Promise<Former | null> {
   const text = await readFile(join(out, 'train.json'), 'utf8').catch(() => null);
-  if (text === null || JSON.parse(text).key === key) return;
+  return text === null ? null : JSON.parse(text);
+}
+
+function requireOwn(out: string, former: Former | null, { key, marks }: Plan): void {
+  if (former === null || former.key === key) return;
+  const names: Readonly<Record<keyof Marks, string>> = {
+    version: `version of Lamina (${former.marks?.version ?? 'an earlier one'}; this is ${VERSION})`,
+    table: 'table',
+    bags: 'bags (or their files are newer)',
+    target: 'task, classes or time bins',
+    recipe: 'recipe',
+    split: 'split',
+    seed: 'seed',
+  };
+  const parts = Object.keys(names) as (keyof Marks)[];
+  const differing = parts.filter((part) => former.marks?.[part] !== marks[part]);
   throw new UserError(
     'other-training',
-    `${out} holds a training of another table, other bags or another recipe.`,
+    `${out} holds another training: it has another ${(former.marks ? differing : ['version' as const]).map((part) => names[part]).join(', another ')}.`,
     'Choose another folder with --out, or delete this one.',
   );
 }
 
-function planRecord({ recipe, targets, folds, facts, key, warnings }: Plan, options: TrainingOptions) {
-  const { cohort, bags, split, seed, device } = options;
+function planRecord(plan: Plan, options: TrainingOptions) {
+  const { recipe, targets, folds, facts, split, threadsPerFold, marks, key, warnings } = plan;
+  const { cohort, bags, seed, device, searched } = options;
   const names = (rows: readonly number[]) => rows.map((row) => targets.rows[row]!.id);
   return {
     key,
+    marks,
+    threadsPerFold,
     version: VERSION,
     cohort: { source: cohort.source, hash: cohort.hash, slides: targets.rows.length },
     bags: { folder: bags, encoder: facts.encoder, dimension: facts.dimension },
     task: targets.task,
     classes: targets.classes,
     recipe: { name: options.recipe, ...recipe },
+    ...(searched && { searched }),
     split: { ...split, validationShare: recipe.validationShare },
     seed,
     device,
@@ -264,10 +328,15 @@ async function writeFold(options: TrainingOptions, plan: Plan, n: number, outcom
   const { out } = options;
   const { weights, bestEpoch, steps, seconds, history, predictions } = outcome;
   const record = { key: plan.key, bestEpoch, steps, seconds, history, predictions };
-  const single = plan.folds.length === 1;
-  await saveWeights(join(out, 'model', single ? '' : `fold-${n + 1}`), cardOf(options, plan, `fold ${n + 1}`), weights);
+  const folder = join(out, 'model', plan.folds.length === 1 ? '' : `fold-${n + 1}`);
+  await saveWeights(folder, cardOf(options, plan, `fold ${n + 1}`), weights);
+  await writeTrainingSlides(folder, slidesSeen(plan, [plan.folds[n]!]));
   await writeJson(join(foldFolder(out, n), 'fold.json'), record);
   return record;
+}
+
+function slidesSeen({ facts }: Plan, folds: readonly Fold[]): string[] {
+  return folds.flatMap(({ train, validation }) => [...train, ...validation].map((row) => facts.slides[row]!));
 }
 
 function cardOf({ cohort, recipe }: TrainingOptions, plan: Plan, name: string): ModelCard {
@@ -300,6 +369,7 @@ async function finish(options: TrainingOptions, plan: Plan, records: readonly Fo
   const members = records.length === 1 ? [] : records.map((_, n) => `fold-${n + 1}`);
   const what = records.length === 1 ? 'one split' : `mean of ${records.length} folds`;
   await saveEnsembleCard(model, { ...cardOf(options, plan, what), metrics }, members);
+  await writeTrainingSlides(model, slidesSeen(plan, plan.folds));
   await writeJson(join(out, 'evaluation.json'), { evaluation });
   return {
     out,

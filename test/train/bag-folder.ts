@@ -14,6 +14,10 @@ export interface BagPlan {
   readonly encoder?: string;
   readonly time?: number;
   readonly event?: number;
+  readonly split?: string;
+  readonly order?: BagMeta['order'];
+  /** False leaves the places of the patches out. */
+  readonly placed?: boolean;
 }
 
 export const DIMENSION = 6;
@@ -25,7 +29,16 @@ export function plans(count: number): BagPlan[] {
 /** @returns path of the table. */
 export async function writeBagFolder(folder: string, bags: readonly BagPlan[]): Promise<string> {
   await mkdir(folder, { recursive: true });
-  for (const [i, { id, label, patches, dimension = DIMENSION, encoder = 'made-up@1' }] of bags.entries()) {
+  for (const [i, plan] of bags.entries()) {
+    const {
+      id,
+      label,
+      patches,
+      dimension = DIMENSION,
+      encoder = 'made-up@1',
+      order = 'row-major',
+      placed = true,
+    } = plan;
     const random = createRandom(i + 1);
     const count = patches ?? 3 + integer(random, 20);
     const features = Float32Array.from({ length: count * dimension }, (_, k) => {
@@ -41,22 +54,32 @@ export async function writeBagFolder(folder: string, bags: readonly BagPlan[]): 
       patchPx: 224,
       patchLevel0Px: 224,
       encoder,
-      order: 'row-major',
+      order,
       version: '0',
     };
-    const writer = await createBagWriter(join(folder, `${id}.arrow`), meta, { dimension, dtype: 'f32' });
+    const writer = await createBagWriter(join(folder, `${id}.arrow`), meta, {
+      dimension,
+      dtype: 'f32',
+      coords: placed,
+    });
     const coords = Int32Array.from(
       { length: 2 * count },
       (_, k) => 224 * (k % 2 === 0 ? (k >> 1) % 5 : Math.floor((k >> 1) / 5)),
     );
-    await writer.append(features, coords);
+    await writer.append(features, placed ? coords : null);
     await writer.finish();
   }
   const survival = bags.some(({ time }) => time !== undefined);
-  const lines = bags.map(({ id, patient = id, label, time, event }) =>
-    survival ? `${id}.svs,${patient},${time},${event}` : `${id}.svs,${patient},${label ? 'high' : 'low'}`,
+  const given = bags.some(({ split }) => split !== undefined);
+  const lines = bags.map(({ id, patient = id, label, time, event, split }) =>
+    survival
+      ? `${id}.svs,${patient},${time},${event}`
+      : `${id}.svs,${patient},${label ? 'high' : 'low'}${given ? `,${split ?? ''}` : ''}`,
   );
   const table = join(folder, 'cohort.csv');
-  await writeFile(table, [survival ? 'slide,patient,time,event' : 'slide,patient,label', ...lines, ''].join('\n'));
+  await writeFile(
+    table,
+    [survival ? 'slide,patient,time,event' : `slide,patient,label${given ? ',split' : ''}`, ...lines, ''].join('\n'),
+  );
   return table;
 }

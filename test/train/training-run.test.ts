@@ -1,16 +1,18 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readBag } from '../../src/features/store.ts';
 import { openWasm } from '../../src/kernels/wasm/open-node.ts';
 import { openModel } from '../../src/mil/model-folder.ts';
 import { type BagPrediction, predictBag } from '../../src/mil/predict.ts';
 import { readPredictions } from '../../src/mil/predictions.ts';
+import { findBags } from '../../src/train/bag-files.ts';
 import { readCohort } from '../../src/train/cohort.ts';
 import { checkCohort } from '../../src/train/cohort-check.ts';
 import { combinations, searchRecipe } from '../../src/train/search.ts';
-import { type TrainingOptions, trainCohort } from '../../src/train/training-run.ts';
+import { planTraining, type TrainingOptions, trainCohort } from '../../src/train/training-run.ts';
+import { seenInTraining } from '../../src/train/training-slides.ts';
 import { DIMENSION, plans, writeBagFolder } from './bag-folder.ts';
 
 let root = '';
@@ -88,8 +90,82 @@ describe('a training', () => {
     }
   });
 
-  it('refuses the folder of another training', async () => {
-    await expect(trainCohort(await options('first', { seed: 99 }))).rejects.toThrow(/another table/);
+  it('gives the same bits for long bags, with little memory, interrupted after a fold, and with other threads then', async () => {
+    const folder = join(root, 'long');
+    const long = plans(8).map((plan) => ({ ...plan, patches: 1600, dimension: 32 }));
+    const cohort = await readCohort(await writeBagFolder(folder, long));
+    const changes = { ...small, epochs: 1, width: 32, state: 16, validationShare: 0 };
+    const split = { kind: 'k-fold' as const, folds: 2, testShare: 0 };
+    const common = { cohort, bags: folder, changes, split, threads: 4 };
+    await trainCohort(await options('long-whole', common));
+
+    // Memory for one fold at a time: the second is still to be begun when the first is done.
+    const memory = vi.spyOn(process, 'availableMemory').mockReturnValue(250e6);
+    const stop = new AbortController();
+    let done = 0;
+    const first = await options('long-resumed', {
+      ...common,
+      signal: stop.signal,
+      onEvent: ({ kind }) => kind === 'fold' && ++done && stop.abort(),
+    });
+    await expect(trainCohort(first)).rejects.toThrow();
+    expect(done).toBe(1);
+    memory.mockRestore();
+    await trainCohort(await options('long-resumed', { ...common, threads: 1 }));
+    for (const file of ['predictions.csv', 'model/fold-1/model.safetensors', 'model/fold-2/model.safetensors']) {
+      expect((await bytesOf('long-resumed', file)).equals(await bytesOf('long-whole', file))).toBe(true);
+    }
+    const { threadsPerFold } = JSON.parse(await readFile(join(root, 'long-resumed/train.json'), 'utf8'));
+    expect(threadsPerFold).toBe(2);
+  }, 60_000);
+
+  it('refuses the folder of another training, and says what is other about it', async () => {
+    const other = { seed: 99, changes: { ...small, lr: 1e-3 } };
+    await expect(trainCohort(await options('first', other))).rejects.toThrow(/another recipe, another seed\./);
+    const path = join(root, 'again/train.json');
+    const record = JSON.parse(await readFile(path, 'utf8'));
+    const marks = { ...record.marks, version: '0.0.1' };
+    await writeFile(path, JSON.stringify({ ...record, key: 'of that version', marks }));
+    await expect(trainCohort(await options('again'))).rejects.toThrow(
+      /has another version of Lamina \(0\.0\.1; this is/,
+    );
+  });
+
+  it('is another one when a bag was written anew', async () => {
+    const folder = join(root, 'renewed');
+    const cohort = await readCohort(await writeBagFolder(folder, plans(12)));
+    const renewed = await options('renewed-out', { cohort, bags: folder, changes: { ...small, epochs: 1 } });
+    await trainCohort(renewed);
+    await utimes(join(folder, 's3.arrow'), 1, 1);
+    await expect(trainCohort(renewed)).rejects.toThrow(/another bags \(or/);
+  });
+
+  it('only tests the rows that the table names for it, unless another split is asked for', async () => {
+    const folder = join(root, 'named');
+    const named = plans(24).map((plan, i) => ({ ...plan, split: i < 16 ? 'train' : 'test' }));
+    const cohort = await readCohort(await writeBagFolder(folder, named));
+    const changes = { ...small, epochs: 1 };
+    const unsaid = { kind: null, folds: 3, testShare: 0 };
+    const { warnings } = await trainCohort(
+      await options('named-out', { cohort, bags: folder, changes, split: unsaid }),
+    );
+    expect(warnings).toContainEqual(expect.stringMatching(/names 8 test rows: they only test/));
+    const { folds } = JSON.parse(await readFile(join(root, 'named-out/train.json'), 'utf8'));
+    expect(folds).toHaveLength(1);
+    expect(folds[0].test).toEqual(named.slice(16).map(({ id }) => id));
+    const files = await findBags(folder, cohort.rows);
+    const seen = await seenInTraining(join(root, 'named-out/model'), files);
+    expect(seen.map(({ id }) => id).sort()).toEqual(
+      named
+        .slice(0, 16)
+        .map(({ id }) => id)
+        .sort(),
+    );
+
+    const dealt = await options('dealt-out', { cohort, bags: folder, changes });
+    const { warnings: others } = await trainCohort(dealt);
+    expect(others).toContainEqual(expect.stringMatching(/names 8 test rows; --split k-fold trains on them too/));
+    expect(await seenInTraining(join(root, 'dealt-out/model'), files)).toHaveLength(24);
   });
 
   it('saves models that read raw features, and an ensemble that averages them', async () => {
@@ -150,6 +226,30 @@ describe('bad bags', () => {
     await expect(trainOn('width', odd)).rejects.toThrow(/line 9 \(s7\): features a patch: 7, the first bag has 6/);
     const mixed = plans(12).map((plan) => (plan.id === 's3' ? { ...plan, encoder: 'another@2' } : plan));
     await expect(trainOn('encoder', mixed)).rejects.toThrow(/line 5 \(s3\): the encoder is another@2/);
+  });
+
+  it('without places are refused where the recipe orders patches by them, naming the rows', async () => {
+    const folder = join(root, 'nowhere');
+    const lost = plans(12).map((plan) => (plan.id === 's3' ? { ...plan, placed: false } : plan));
+    const cohort = await readCohort(await writeBagFolder(folder, lost));
+    for (const changes of [{ rowOrders: ['hilbert'] }, { scanOrders: [['hilbert']] }]) {
+      const training = options('nowhere-out', { cohort, bags: folder, changes: { ...small, ...changes } });
+      const field = Object.keys(changes)[0]!;
+      await expect(trainCohort(await training)).rejects.toThrow(new RegExp(`line 5 \\(s3\\).*which ${field} goes by`));
+    }
+  });
+
+  it('in different orders are a warning for models that read them in their order', async () => {
+    const folder = join(root, 'orders');
+    const mixed = plans(12).map((plan, i) => ({ ...plan, order: i < 4 ? ('hilbert' as const) : ('snake' as const) }));
+    const cohort = await readCohort(await writeBagFolder(folder, mixed));
+    const warningsWith = async (changes: Record<string, unknown>) =>
+      (await planTraining(await options('orders-out', { cohort, bags: folder, changes: { ...small, ...changes } })))
+        .warnings;
+    const mention = expect.stringMatching(/different orders \(4 hilbert, 8 snake\)/);
+    expect(await warningsWith({})).toContainEqual(mention);
+    expect(await warningsWith({ model: 'abmil' })).not.toContainEqual(mention);
+    expect(await warningsWith({ scanOrders: [['hilbert']] })).not.toContainEqual(mention);
   });
 
   it('are refused when empty, missing, or with numbers that are none', async () => {
