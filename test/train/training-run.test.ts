@@ -211,6 +211,31 @@ describe('a training', () => {
     const found = await searchRecipe(await options('search'), { lr: [1e-7, 3e-3] }, () => {});
     expect(found.changes.lr).toBe(3e-3);
     expect((await readFile(join(root, 'search/search.csv'), 'utf8')).trim().split('\n')).toHaveLength(3);
+    const { warnings } = await trainCohort({ ...found, changes: { ...found.changes, epochs: 1 } });
+    expect(warnings).toContainEqual(expect.stringMatching(/figures are somewhat too good/));
+    const grid = { validationShare: [0.1, 0.2] };
+    await expect(searchRecipe(await options('search'), grid, () => {})).rejects.toThrow(/says which rows judge/);
+  });
+
+  it('goes on with a search where it was stopped, and hands on what it knows of the bags', async () => {
+    const grid = { lr: [1e-7, 3e-3, 1e-3] };
+    const stop = new AbortController();
+    const told: string[] = [];
+    const stopped = await options('search-again', { threads: 1, signal: stop.signal });
+    await expect(
+      searchRecipe(stopped, grid, (line) => {
+        told.push(line);
+        stop.abort();
+      }),
+    ).rejects.toThrow();
+    expect(told).toHaveLength(1);
+
+    const lines: string[] = [];
+    const found = await searchRecipe(await options('search-again', { threads: 1 }), grid, (line) => lines.push(line));
+    expect(lines.filter((line) => line.endsWith(', before'))).toHaveLength(1);
+    expect(lines).toHaveLength(4);
+    expect(found.changes.lr).toBe(3e-3);
+    expect(found.facts!.counts).toHaveLength(30);
   });
 });
 
