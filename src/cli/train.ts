@@ -2,6 +2,7 @@
 
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { figureNames } from '../mil/figures.ts';
 import { readCohort } from '../train/cohort.ts';
@@ -20,9 +21,9 @@ interface Flags extends DeviceFlags {
   readonly recipe: RecipeName;
   readonly set: Readonly<Record<string, unknown>>;
   readonly task?: 'classification' | 'survival';
-  readonly classes?: string;
+  readonly classes?: readonly string[];
   readonly bins?: number;
-  readonly split: SplitOptions['kind'];
+  readonly split?: SplitOptions['kind'];
   readonly folds: number;
   readonly testShare: number;
   readonly seed: number;
@@ -47,17 +48,25 @@ export function configure(command: Command): void {
       {},
     )
     .addOption(new Option('--task <task>', 'unless the table says it').choices(['classification', 'survival']))
-    .option('--classes <names>', 'all classes, with commas, in the order of the logits (default: the labels, sorted)')
+    .option(
+      '--classes <names>',
+      'all classes in the order of the logits: with commas, or as a JSON array (default: the labels, sorted)',
+      parseClasses,
+    )
     .option('--bins <n>', 'time bins of a survival model', parseCount)
     .addOption(
-      new Option('--split <kind>', 'how test slides are chosen; always by patient')
-        .choices(['k-fold', 'monte-carlo', 'preserved-site', 'given'])
-        .default('k-fold'),
+      new Option(
+        '--split <kind>',
+        'how test slides are chosen, always by patient (default: given if the column split names test slides, else k-fold)',
+      ).choices(['k-fold', 'monte-carlo', 'preserved-site', 'given']),
     )
     .option('--folds <n>', 'folds, or repeats of monte-carlo', parseCount, 5)
     .option('--test-share <share>', 'of the patients, for monte-carlo', parseShare, 0.2)
-    .option('--seed <n>', 'the same seed gives the same models, bit for bit', parseSeed, 1)
-    .option('--search <file>', 'try a grid first: JSON, a list of values for each field; the validation rows choose')
+    .option('--seed <n>', 'the same seed, device and --threads give the same models, bit for bit', parseSeed, 1)
+    .option(
+      '--search <file>',
+      'try a grid first: JSON, a list of values for each field; the validation rows of the first fold choose',
+    )
     .option('--port <n>', 'show curves on 127.0.0.1 at this port (0: any)', parsePort)
     .option('--json', 'print one JSON object')
     .action(async (path: string) => {
@@ -74,6 +83,7 @@ export function configure(command: Command): void {
         watch.end(sentence(result));
         if (flags.json) printJson(plain(result));
         else print(result);
+        if (watch.isSeen()) await wait(LAST_LOOK_MS);
       } finally {
         await page?.close();
       }
@@ -89,10 +99,10 @@ function trainingOptions(flags: Flags): Omit<TrainingOptions, 'cohort'> {
     changes: set,
     target: {
       ...(task && { task }),
-      ...(classes && { classes: classes.split(',').map((name) => name.trim()) }),
+      ...(classes && { classes }),
       ...(bins && { bins }),
     },
-    split: { kind: split, folds, testShare },
+    split: { kind: split ?? null, folds, testShare },
     seed,
     device,
     threads: flags.threads ?? availableParallelism(),
@@ -117,6 +127,19 @@ function gatherField(text: string, former: Readonly<Record<string, unknown>>): R
   return { ...former, [text.slice(0, at)]: read };
 }
 
+/** `a,b`, or `["a, with a comma","b"]`. */
+function parseClasses(text: string): readonly string[] {
+  if (!text.trim().startsWith('[')) return text.split(',').map((name) => name.trim());
+  let names: unknown = null;
+  try {
+    names = JSON.parse(text);
+  } catch {
+    // Said below.
+  }
+  if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
+  throw new InvalidArgumentError('It must be names with commas between them, or a JSON array of names.');
+}
+
 function parseShare(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value < 1)) throw new InvalidArgumentError('It must be between 0 and 1.');
@@ -130,6 +153,8 @@ function parseSeed(text: string): number {
 }
 
 const INTERVAL_MS = 200;
+/** The page loads itself again every 2 s: who looks at it is to see how it ended. */
+const LAST_LOOK_MS = 3000;
 
 /** Progress on stderr, and what the live page shows. */
 function watchTraining(title: string) {
@@ -139,6 +164,7 @@ function watchTraining(title: string) {
   let score = 'AUC';
   let warnings: readonly string[] = [];
   let result: string | null = null;
+  let looked = Number.NEGATIVE_INFINITY;
   const folds: { name: string; status: FoldView['status']; epochs: EpochView[]; best: number | null }[] = [];
   const clear = () => terminal && process.stderr.write('\r\u001b[2K');
   const hear = (event: TrainingEvent) => {
@@ -170,11 +196,15 @@ function watchTraining(title: string) {
       under.map(({ name, epochs: done }) => `fold ${name}: ${progressOf(done, epochs)}`).join(' | '),
     );
   };
-  const view = (): TrainingView => ({ title, epochs, score, folds, warnings, result });
+  const view = (): TrainingView => {
+    looked = performance.now();
+    return { title, epochs, score, folds, warnings, result };
+  };
+  const isSeen = () => performance.now() - looked < LAST_LOOK_MS;
   const end = (sentence: string) => {
     result = sentence;
   };
-  return { hear, view, end };
+  return { hear, view, isSeen, end };
 }
 
 function progressOf(done: readonly EpochView[], epochs: number): string {
@@ -196,7 +226,6 @@ function sentence(result: TrainingResult): string {
 }
 
 function print(result: TrainingResult): void {
-  for (const warning of result.warnings) say(`warning: ${warning}`);
   printFacts({ model: result.model, predictions: `${result.out}/predictions.csv` });
   printLine();
   printTable(mainFigures(result).map(([figure, value]) => ({ figure, value })));

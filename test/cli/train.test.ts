@@ -1,6 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { plans, writeBagFolder } from '../train/bag-folder.ts';
 import { lamina, start } from './spawn.ts';
@@ -48,6 +49,52 @@ describe('lamina train', () => {
     const head = (await readFile(join(folder, 'whole/predictions.csv'), 'utf8')).split('\n')[0];
     expect(head).toBe('slide,patient,label,fold,probability_high,probability_low');
   }, 60_000);
+
+  it('shows whoever looks at the curves how it ended', async () => {
+    const run = start(train('--out', join(folder, 'seen'), '--port', '0'));
+    const [, url] = await run.until(/Curves at (\S+)/);
+    let result: string | null = null;
+    // As the page does, only faster.
+    while (result === null) {
+      ({ result } = (await (await fetch(`${url}api/training`)).json()) as { result: string | null });
+      await wait(500);
+    }
+    expect(result).toMatch(/^Done: out-of-fold AUC/);
+    expect((await run.ended).code).toBe(0);
+  }, 60_000);
+
+  it('takes classes with commas in their names, and says each warning once', async () => {
+    const text = (await readFile(table, 'utf8')).replaceAll(',high', ',"tumour, high"');
+    const commas = join(folder, 'commas.csv');
+    await writeFile(commas, text);
+    const named = train('--out', join(folder, 'commas'), '--classes', '["tumour, high","low","other"]');
+    const { code, stderr } = await lamina(...named.map((arg) => (arg === table ? commas : arg)));
+    expect(code).toBe(0);
+    expect(stderr.match(/No row is of the class other/g)).toHaveLength(1);
+    const head = (await readFile(join(folder, 'commas/predictions.csv'), 'utf8')).split('\n')[0];
+    expect(head).toBe('slide,patient,label,fold,"probability_tumour, high",probability_low,probability_other');
+    const broken = await lamina(...train('--out', join(folder, 'no'), '--classes', '["low"'));
+    expect(broken.stderr).toMatch(/commas between them, or a JSON array/);
+  }, 60_000);
+
+  it('keeps test slides of the table out, and an evaluation names slides that a model was trained on', async () => {
+    const lines = (await readFile(table, 'utf8')).trim().split('\n');
+    const given = join(folder, 'given.csv');
+    const parts = lines.map((line, i) => `${line},${i === 0 ? 'split' : i <= 16 ? 'train' : 'test'}`);
+    await writeFile(given, `${parts.join('\n')}\n`);
+    const trainOn = (out: string, ...more: string[]) =>
+      lamina(...train('--out', join(folder, out), ...more).map((arg) => (arg === table ? given : arg)));
+    const evaluate = (out: string) => {
+      const model = ['--model', join(folder, out, 'model'), '--bags', join(folder, 'bags')];
+      return lamina('evaluate', given, ...model, '--device', 'wasm', '--resamples', '20');
+    };
+    expect((await trainOn('given')).stderr).toMatch(/names 8 test rows: they only test/);
+    expect((await evaluate('given')).stderr).not.toMatch(/was trained on/);
+    await trainOn('dealt', '--split', 'k-fold');
+    const remembered = await evaluate('dealt');
+    expect(remembered.code).toBe(0);
+    expect(remembered.stderr).toMatch(/was trained on 8 of these 8 slides \(s16, s17, s18, s19, s20, …\)/);
+  }, 90_000);
 
   it('refuses what it cannot do in a sentence, before it trains', async () => {
     const unknown = await lamina(...train('--out', join(folder, 'no'), '--set', 'speed=9'));
