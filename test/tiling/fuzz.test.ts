@@ -5,9 +5,9 @@
  *     LAMINA_FUZZ_CASES=20000 npx vitest run test/tiling/fuzz.test.ts
  *     LAMINA_FUZZ_CASES=20000 LAMINA_FUZZ_SEED=2 LAMINA_FUZZ_ONLY=10538 npx vitest run test/tiling/fuzz.test.ts
  */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,8 @@ import { createGrid } from '../../src/tiling/grid.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
 import { patches } from '../../src/tiling/patches.ts';
 import { damage } from '../damage.ts';
-import { createPicture, dataFolder, temporaryFolder, writeTiff } from './pictures.ts';
+import { findSlide } from '../real-data.ts';
+import { createPicture, temporaryFolder, writeTiff } from './pictures.ts';
 import { dicomFile } from './write-dicom.ts';
 import { writeHandTiff } from './write-tiff.ts';
 
@@ -91,8 +92,8 @@ async function seeds(): Promise<Record<string, Buffer>> {
   found['picture.png'] = await sharp(small.data, raw).png().toBuffer();
   found['picture.jpg'] = await sharp(small.data, raw).jpeg().toBuffer();
   for (const name of ['test3-DAPI-2-387.ndpi', 'CMU-1-Small-Region.svs', 'wsi-jpeg2000-lossless.dcm']) {
-    const path = join(dataFolder, 'slides', name);
-    if (existsSync(path)) found[name] = await readFile(path);
+    const path = findSlide(name, extname(name));
+    if (path !== null && statSync(path).size < 20e6) found[basename(path)] = await readFile(path);
   }
   return found;
 }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
@@ -7,9 +7,11 @@ import { openSlide } from '../../src/tiling/open-slide.ts';
 import { readOverview } from '../../src/tiling/overview.ts';
 import { patchQuality } from '../../src/tiling/patch-quality.ts';
 import { patches } from '../../src/tiling/patches.ts';
-import { canTellInk, penColourOf, penMask } from '../../src/tiling/pen.ts';
+import { canTellInk, penColourOf, penColours, penMask } from '../../src/tiling/pen.ts';
+import type { Slide } from '../../src/tiling/slide.ts';
 import { readTissue, tissueOf } from '../../src/tiling/tissue.ts';
-import { createPicture, dataFolder } from './pictures.ts';
+import { dataFolder, isMeasured, slideNames } from '../real-data.ts';
+import { createPicture } from './pictures.ts';
 
 const masks = join(dataFolder, 'masks');
 
@@ -34,41 +36,45 @@ function recallAndPrecision(found: Uint8Array, truth: Uint8Array) {
   return { recall: both / trueCount, precision: both / foundCount };
 }
 
-describe.skipIf(!existsSync(join(masks, 'histoqc-pen_red_mask.png')))(
-  `pen marks of real slides (skipped if ${masks} has none)`,
-  () => {
-    it.each(['green', 'red'])('%s: found where they were drawn around by hand, and no tissue', async (colour) => {
-      const image = await readRgb(join(masks, `histoqc-pen_${colour}.png`));
-      const truth = await readMask(join(masks, `histoqc-pen_${colour}_mask.png`));
-      // The drawing is of one colour; other ink on the slide is not in it.
-      const ofColour = penMask(image, 100, 8).data.map((ink, i) => {
-        const [red, green, blue] = image.data.subarray(i * 3, i * 3 + 3) as unknown as [number, number, number];
-        return ink === 1 && penColourOf(red, green, blue) === colour ? 1 : 0;
-      });
-      const { recall, precision } = recallAndPrecision(ofColour, truth);
-      const tissue = tissueOf({ ...image, level0PerPixel: 1 }, 8);
-      const covered = recallAndPrecision(tissue.data, truth).recall;
-      expect(recall).toBeGreaterThan(0.85);
-      expect(precision).toBeGreaterThan(0.85);
-      expect(covered).toBeLessThan(0.1);
+const maskNames = existsSync(masks) ? readdirSync(masks) : [];
+/** `<name>_mask.png` is drawn by hand on `<name>.png`; the name ends in the colour of the pen. */
+const drawn = maskNames
+  .map((name) => name.replace(/_mask\.png$/, ''))
+  .filter((name) => maskNames.includes(`${name}.png`) && maskNames.includes(`${name}_mask.png`));
+
+describe.skipIf(drawn.length === 0)(`pen marks of real slides (skipped if ${masks} has none)`, () => {
+  it.each(drawn)('%s: found where they were drawn around by hand, and no tissue', async (name) => {
+    const image = await readRgb(join(masks, `${name}.png`));
+    const truth = await readMask(join(masks, `${name}_mask.png`));
+    const colour = penColours.find((one) => name.endsWith(one));
+    // The drawing is of one colour; other ink on the slide is not in it.
+    const ofColour = penMask(image, 100, 8).data.map((ink, i) => {
+      const [red, green, blue] = image.data.subarray(i * 3, i * 3 + 3) as unknown as [number, number, number];
+      return ink === 1 && (!colour || penColourOf(red, green, blue) === colour) ? 1 : 0;
     });
-  },
-);
+    const { recall, precision } = recallAndPrecision(ofColour, truth);
+    const tissue = tissueOf({ ...image, level0PerPixel: 1 }, 8);
+    const covered = recallAndPrecision(tissue.data, truth).recall;
+    expect(recall).toBeGreaterThan(0.85);
+    expect(precision).toBeGreaterThan(0.85);
+    expect(covered).toBeLessThan(0.1);
+  });
+});
 
 describe('whether ink can be told', () => {
-  const slides = [
+  const measured = [
     ['slides/wsi-jpeg.dcm', false, 'stained blue'],
     ['slides/test3-DAPI-2-387.ndpi', false, 'dark'],
     ['slides/CMU-1-Small-Region.svs', true, 'pink'],
     ['masks/histoqc-pen_red.png', true, 'marked'],
     ['masks/tcga-red-pen.png', true, 'marked all over'],
   ] as const;
+  const overviewOf = (slide: Slide) => readOverview(slide, Math.max(1, slide.levels[0]!.width / 500));
 
-  describe.each(slides)('%s, which is %s', (name, tells) => {
-    it.skipIf(!existsSync(join(dataFolder, name)))('(skipped if it is missing)', async () => {
+  describe.each(measured)('%s, which is %s', (name, tells) => {
+    it.skipIf(!isMeasured(name))('(skipped if missing or another file of that name)', async () => {
       const slide = await openSlide(join(dataFolder, name));
-      const overview = await readOverview(slide, Math.max(1, slide.levels[0]!.width / 500));
-      expect(canTellInk(overview)).toBe(tells);
+      expect(canTellInk(await overviewOf(slide))).toBe(tells);
       if (!tells) {
         // Its tissue is not taken for a mark.
         const tissue = await readTissue(slide);
@@ -76,6 +82,16 @@ describe('whether ink can be told', () => {
       }
       await slide.close();
     });
+  });
+
+  const all = [...slideNames.map((name) => `slides/${name}`), ...drawn.map((name) => `masks/${name}.png`)];
+  it.each(all)('%s: marks are taken from its tissue where it can, and nothing where it cannot', async (name) => {
+    const slide = await openSlide(join(dataFolder, name));
+    const overview = await overviewOf(slide);
+    const [left, whole] = [false, true].map((keepPen) => tissueOf(overview, slide.scale.mpp ?? 1, { keepPen }).data);
+    await slide.close();
+    expect(left!.filter((value, i) => value > whole![i]!)).toHaveLength(0);
+    if (!canTellInk(overview)) expect(left).toEqual(whole);
   });
 });
 
@@ -127,11 +143,11 @@ describe('patchQuality', () => {
     expect(patchQuality(data, size, 8).ink.black).toBe(0);
   });
 
-  const real = join(dataFolder, 'slides/CMU-1-Small-Region.svs');
-  it.skipIf(!existsSync(real))(
-    `finds little ink on a real slide without marks (skipped if ${real} is missing)`,
+  const real = 'slides/CMU-1-Small-Region.svs';
+  it.skipIf(!isMeasured(real))(
+    `finds little ink on a real slide without marks (skipped if ${real} is missing or another file)`,
     async () => {
-      const slide = await openSlide(real);
+      const slide = await openSlide(join(dataFolder, real));
       const grid = createGrid(slide, await readTissue(slide));
       const most: number[] = [];
       for await (const { pixels, count, size: side } of patches(slide, grid)) {

@@ -7,8 +7,6 @@ import { afterAll } from 'vitest';
 import { createRandom } from '../../src/random.ts';
 import type { RgbImage } from '../../src/tiling/slide.ts';
 
-export const dataFolder = process.env.LAMINA_DATA ?? '../shared/data';
-
 /** A folder that is removed when the test file is done. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'lamina-tiling-'));

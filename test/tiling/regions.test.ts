@@ -8,20 +8,12 @@ import { createGrid } from '../../src/tiling/grid.ts';
 import { openSlide } from '../../src/tiling/open-slide.ts';
 import { patches } from '../../src/tiling/patches.ts';
 import { readTissue } from '../../src/tiling/tissue.ts';
-import { dataFolder, meanDifference, withoutAlpha } from './pictures.ts';
+import { dataFolder, slideNames as files, isMeasured } from '../real-data.ts';
+import { meanDifference, withoutAlpha } from './pictures.ts';
 
 const slides = join(dataFolder, 'slides');
 const regions = join(slides, 'regions-by-openslide');
 const isThere = existsSync(slides);
-
-/** Whatever slides lie in the folder: files, and folders of DICOM files. */
-const files = (isThere ? readdirSync(slides, { withFileTypes: true }) : [])
-  .filter((entry) =>
-    entry.isDirectory()
-      ? readdirSync(join(slides, entry.name)).some((name) => name.endsWith('.dcm'))
-      : !/^\.|\.(md|txt|json|csv)$/.test(entry.name),
-  )
-  .map(({ name }) => name);
 
 /** `<slide>_L<level>_x<x>_y<y>_<size>.png`. */
 const cases = (existsSync(regions) ? readdirSync(regions) : []).flatMap((picture) => {
@@ -113,7 +105,13 @@ describe.skipIf(!isThere)(`slides, and their regions read by OpenSlide (skipped 
     await slide.close();
   });
 
-  const svs = isThere ? readdirSync(slides).filter((name) => name.endsWith('.svs')) : [];
+  it.each(files)('%s takes the scale it is given', async (file) => {
+    const slide = await openSlide(join(slides, file), { mpp: 0.25 });
+    expect(slide.scale).toEqual({ mpp: 0.25, source: 'flag' });
+    await slide.close();
+  });
+
+  const svs = files.filter((name) => name.endsWith('.svs'));
 
   it.each(svs)('%s: associated images and stored tiles decode to what they should be', async (file) => {
     const slide = await openSlide(join(slides, file));
@@ -122,18 +120,20 @@ describe.skipIf(!isThere)(`slides, and their regions read by OpenSlide (skipped 
       expect(data.length).toBe(width * height * 4);
       expect(data.every((value, i) => i % 4 !== 3 || value === 255)).toBe(true);
     }
-    const stored = await slide.readStoredTile(0, 1, 1);
+    const { width, height, tileWidth, tileHeight } = slide.levels[0]!;
+    const [column, row] = [Number(width >= 2 * tileWidth), Number(height >= 2 * tileHeight)];
+    const stored = await slide.readStoredTile(0, column, row);
     if (stored?.mime === 'image/jpeg') {
       const byLibvips = await sharp(stored.bytes).removeAlpha().raw().toBuffer();
-      const byUs = await slide.readTileRgb(0, 1, 1);
+      const byUs = await slide.readTileRgb(0, column, row);
       expect(byUs!.data.every((value, i) => Math.abs(value - byLibvips[i]!) <= 2)).toBe(true);
     }
     await slide.close();
   });
 });
 
-describe.skipIf(!existsSync(join(slides, 'CMU-1-Small-Region.svs')))(
-  'CMU-1-Small-Region.svs (skipped if missing)',
+describe.skipIf(!isMeasured('slides/CMU-1-Small-Region.svs'))(
+  'CMU-1-Small-Region.svs (skipped if missing or another file of that name)',
   () => {
     it('has one level, three other images, and its scale', async () => {
       const slide = await openSlide(join(slides, 'CMU-1-Small-Region.svs'));
@@ -151,12 +151,6 @@ describe.skipIf(!existsSync(join(slides, 'CMU-1-Small-Region.svs')))(
         [387, 463],
         [1280, 431],
       ]);
-      await slide.close();
-    });
-
-    it('takes the scale it is given', async () => {
-      const slide = await openSlide(join(slides, 'CMU-1-Small-Region.svs'), { mpp: 0.25 });
-      expect(slide.scale).toEqual({ mpp: 0.25, source: 'flag' });
       await slide.close();
     });
   },
