@@ -85,7 +85,8 @@ async function goldenPart(folder: string): Promise<number> {
   await copyGoldenPart(golden, folder, 0);
   const file = join(folder, 'manifest.json');
   const manifest = JSON.parse(await readFile(file, 'utf8'));
-  const cases = manifest.cases.filter(({ kind }: { kind: string }) => QUICK_KINDS.includes(kind));
+  const quick = manifest.cases.filter(({ kind }: { kind: string }) => QUICK_KINDS.includes(kind));
+  const cases = quick.length > 0 ? quick : manifest.cases.slice(0, 1);
   const broken = { ...cases[0], name: 'without tensors' };
   await writeFile(file, JSON.stringify({ ...manifest, cases: [...cases, broken] }));
   return cases.length;

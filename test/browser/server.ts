@@ -28,7 +28,7 @@ export async function serveFolders(
   { isolated }: { isolated: boolean },
 ): Promise<FolderServer> {
   const server = createServer(async (request, response) => {
-    const [, name = '', ...rest] = new URL(request.url!, 'http://localhost').pathname.split('/');
+    const [, name = '', ...rest] = decodeURIComponent(new URL(request.url!, 'http://localhost').pathname).split('/');
     const folder = folders[name];
     const file = folder && join(folder, normalize(`/${rest.join('/')}`));
     const bytes = file ? await readFile(file).catch(() => null) : null;

@@ -8,6 +8,7 @@ import { WebGpuDevice } from '../../src/kernels/webgpu/device.ts';
 import { createDawn, readShaders } from '../../src/kernels/webgpu/open-node.ts';
 import { loadSwiftShader, withoutSwiftShader } from '../kernels/webgpu/swiftshader.ts';
 import { runCase } from './run-case.ts';
+import { could, showsSegments } from './scan-shows.ts';
 import { type Golden, type GoldenCase, openGolden } from './source.ts';
 
 const folder = resolve(process.env.LAMINA_GOLDEN ?? '../shared/golden');
@@ -63,19 +64,23 @@ const mutations: readonly Mutation[] = [
 
 describe.skipIf(missing)(`golden cases find mistakes in WGSL${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let golden: Golden;
-  let shown: Readonly<Record<'plain' | 'packed', GoldenCase>>;
+  let shown: Readonly<Record<'plain' | 'packed', GoldenCase | undefined>>;
   beforeAll(async () => {
     golden = await openGolden((name) => readFile(resolve(folder, name)));
     const local = golden.cases
-      .filter(({ kind, K, dims }) => kind === 'selective_scan' && K > 1 && dims.L > 4 * K)
+      // Some of the mistakes are in the third of four tokens.
+      .filter((c) => c.kind === 'selective_scan' && c.K >= 4 && showsSegments(c, 3))
       .sort((a, b) => a.dims.L * a.dims.D - b.dims.L * b.dims.D);
-    shown = { plain: local.find((c) => !c.cu_seqlens)!, packed: local.find((c) => c.cu_seqlens)! };
+    // Of several segments, where there is such a one.
+    const smallest = (some: GoldenCase[]) => some.find(({ K, dims }) => dims.L > 4 * K) ?? some[0];
+    const alone = local.filter((c) => !could.bags(c));
+    shown = { plain: smallest(alone.length > 0 ? alone : local), packed: smallest(local.filter(could.bags)) };
   });
 
-  it.each(mutations)('fail when $name', { timeout: 300_000 }, async ({ shader, find, replace, packed }) => {
+  it.for(mutations)('fail when $name', { timeout: 300_000 }, async ({ shader, find, replace, packed }, { skip }) => {
     const right = readShaders();
     expect(right[shader]!.split(find), `places to mutate in ${shader}.wgsl`).toHaveLength(2);
-    const c = shown[packed ? 'packed' : 'plain'];
+    const c = shown[packed ? 'packed' : 'plain'] ?? skip('no case of the scan could show it');
     expect(await errorOf(c, right)).toBeLessThanOrEqual(1);
     expect(await errorOf(c, { ...right, [shader]: right[shader]!.replace(find, replace) })).toBeGreaterThan(1);
   });

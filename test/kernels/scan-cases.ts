@@ -1,6 +1,7 @@
 /** Arguments of the scan kernels for tests: random ones, and those of the golden data. */
 import type { Device } from '../../src/kernels/device.ts';
 import { cutSegments, localKind, longestRow, type SegmentLength } from '../../src/kernels/sequence.ts';
+import { packedOffsets } from '../golden/scan-cases.ts';
 import { type GoldenCase, goldenInput } from './golden-cases.ts';
 import type { ScanArguments } from './reference/scan.ts';
 import { type HostArray, type Outputs, randomArray, runKernel } from './run-kernel.ts';
@@ -49,7 +50,7 @@ export function randomScan(options: ScanOptions): ScanCase {
 /** Golden tensors are (B, D, L); the B sequences become bags side by side in (D, B L). */
 export function goldenScan(c: GoldenCase): ScanCase {
   const { B: batch, D, L, N } = c.dims as { B: number; D: number; L: number; N: number };
-  const offsets = c.cu_seqlens ?? Array.from({ length: batch + 1 }, (_, i) => i * L);
+  const offsets = packedOffsets(batch, L, c.cu_seqlens ?? null);
   const take = (name: string) => goldenInput(c, name);
   const wide = (name: string, rows: number) => {
     const x = take(name);

@@ -1,6 +1,4 @@
 /** Explanations against their definitions: sums that must come out, differences, and matrices written out in plain loops. */
-import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Bag } from '../../src/features/bag.ts';
 import type { Device } from '../../src/kernels/device.ts';
@@ -20,13 +18,10 @@ import {
 } from '../../src/mil/model-card.ts';
 import type { OpenModel } from '../../src/mil/model-folder.ts';
 import { predictBag } from '../../src/mil/predict.ts';
-import { readSafetensors } from '../../src/mil/safetensors.ts';
 import { createRandom, shuffle } from '../../src/random.ts';
 import { orderOfCells } from '../../src/row-order.ts';
+import { goldenCases, goldenFolder, goldenInput, goldenOutput, withoutGolden } from '../kernels/golden-cases.ts';
 import { mambaConfig, origin, randomNumbers, relativeError } from './small-models.ts';
-
-const golden = resolve(process.env.LAMINA_GOLDEN ?? '../shared/golden');
-const hasGolden = existsSync(resolve(golden, 'manifest.json'));
 
 const INPUT = 12;
 const ROWS = 33;
@@ -243,33 +238,40 @@ describe('hidden attention of a scan', () => {
     tape.close();
   });
 
-  it.skipIf(!hasGolden)(`agrees with the golden matrices${hasGolden ? '' : ` (skipped: no ${golden})`}`, async () => {
-    const { cases } = JSON.parse(readFileSync(resolve(golden, 'manifest.json'), 'utf8'));
-    const wanted = cases.filter((one: { kind: string }) => one.kind === 'hidden_attention');
-    expect(wanted.length).toBeGreaterThan(0);
-    for (const { name, file, dims, K } of wanted) {
-      const stored = readSafetensors(readFileSync(resolve(golden, file)), file);
-      const input = (key: string) => stored.get(`${name}/in/${key}`)!.data;
-      const M = stored.get(`${name}/out/M`)!.data;
-      const tape = new Tape(device);
-      const scan = {
-        u: tape.constant(input('u'), [dims.D, dims.L]),
-        delta: tape.constant(input('delta'), [dims.D, dims.L]),
-        A: tape.constant(input('A'), [dims.D, dims.N]),
-        B: tape.constant(input('B'), [dims.N, dims.L]),
-        C: tape.constant(input('C'), [dims.N, dims.L]),
-        deltaBias: tape.constant(input('delta_bias'), [dims.D]),
-      };
-      const q = randomNumbers(9, dims.L).map(Math.abs);
-      const found = await scanContributions(device, scan, q, { K, reversed: false });
-      const expected = Float32Array.from(found, (_, i) => {
-        const [d, j] = [Math.floor(i / dims.L), i % dims.L];
-        let given = 0;
-        for (let t = 0; t < dims.L; t++) given += q[t]! * M[(d * dims.L + t) * dims.L + j]!;
-        return given * input('u')[i]!;
-      });
-      expect(relativeError(found, expected), name).toBeLessThan(1e-5);
-      tape.close();
+  const matrices = goldenCases('hidden_attention');
+  const without = withoutGolden ?? (matrices.length > 0 ? null : `no hidden attention in ${goldenFolder}`);
+
+  it.skipIf(without)(`agrees with the golden matrices${without ? ` (skipped: ${without})` : ''}`, async () => {
+    for (const c of matrices) {
+      const { B, D, L, N } = c.dims as Record<'B' | 'D' | 'L' | 'N', number>;
+      const M = goldenOutput(c, 'M');
+      for (let batch = 0; batch < B; batch++) {
+        const tape = new Tape(device);
+        const own = (name: string, rows: number) => {
+          const data = goldenInput(c, name)!.subarray(batch * rows * L, (batch + 1) * rows * L);
+          return tape.constant(data, [rows, L]);
+        };
+        const bias = goldenInput(c, 'delta_bias');
+        const scan = {
+          u: own('u', D),
+          delta: own('delta', D),
+          A: tape.constant(goldenInput(c, 'A')!, [D, N]),
+          B: own('B', N),
+          C: own('C', N),
+          deltaBias: bias && tape.constant(bias, [D]),
+        };
+        const q = randomNumbers(9, L).map(Math.abs);
+        const found = await scanContributions(device, scan, q, { K: c.K!, reversed: false });
+        const u = goldenInput(c, 'u')!;
+        const expected = Float32Array.from(found, (_, i) => {
+          const [d, j] = [batch * D + Math.floor(i / L), i % L];
+          let given = 0;
+          for (let t = 0; t < L; t++) given += q[t]! * M[(d * L + t) * L + j]!;
+          return given * u[d * L + j]!;
+        });
+        expect(relativeError(found, expected), c.name).toBeLessThan(1e-5);
+        tape.close();
+      }
     }
   });
 });

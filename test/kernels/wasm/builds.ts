@@ -6,6 +6,6 @@ const fuses = probe.name.includes('fused');
 await probe.close();
 
 export const builds = [
-  { name: 'fused', fused: true, missing: !fuses },
+  { name: fuses ? 'fused' : 'fused (skipped: this Node has no fused multiply-add)', fused: true, missing: !fuses },
   { name: 'plain', fused: false, missing: false },
 ] as const;

@@ -8,7 +8,7 @@ import { builds } from './builds.ts';
 const { gradient } = reference;
 const eps = 1e-5;
 
-describe.each(builds)('layers on wasm, $name build', ({ fused, missing }) => {
+describe.each(builds)('layers on wasm, build $name', ({ fused, missing }) => {
   describe.skipIf(missing).each([1, 3])('%d threads', (threads) => {
     let device: Device;
     beforeAll(async () => {

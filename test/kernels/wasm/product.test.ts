@@ -19,7 +19,7 @@ const shapes = [
   [129, 22, 513],
 ] as const;
 
-describe.each(builds)('matmul on wasm, $name build', ({ fused, missing }) => {
+describe.each(builds)('matmul on wasm, build $name', ({ fused, missing }) => {
   describe.skipIf(missing).each([1, 3])('%d threads', (threads) => {
     let device: Device;
     beforeAll(async () => {

@@ -21,57 +21,56 @@ const shapes: Record<string, ScanOptions> = {
   'without softplus': { D: 3, N: 2, offsets: [0, 33], K: 5, softplus: false },
 };
 
-const devices = builds.flatMap((build) => [1, 3].map((threads) => ({ ...build, threads })));
+describe.each(builds)('selective scan on wasm, build $name', ({ fused, missing }) => {
+  describe.skipIf(missing).each([1, 3])('%d threads', (threads) => {
+    let device: Device;
+    beforeAll(async () => {
+      device = await openWasm({ threads, fused });
+    });
+    afterAll(() => device?.close());
 
-describe.each(devices)('selective scan on wasm, $name build, $threads threads', ({ fused, missing, threads }) => {
-  if (missing) return it.skip('this Node has no fused multiply-add');
-  let device: Device;
-  beforeAll(async () => {
-    device = await openWasm({ threads, fused });
-  });
-  afterAll(() => device.close());
-
-  it.each(Object.entries(shapes))('%s', async (_, options) => {
-    for (const state of [false, true]) {
-      const c = randomScan({ ...options, state });
-      const wanted = scan(c.arguments, options.offsets.length - 1);
-      const { y, stateOut } = await runScan(device, c);
-      expectClose(y!, wanted.y, 5e-6, 'y');
-      expectClose(stateOut!, wanted.stateOut, 5e-6, 'stateOut');
-    }
-    const c = randomScan(options);
-    const dy = randomArray(11, c.arguments.D * c.arguments.L);
-    const wanted = scanBackward(c.arguments, dy) as unknown as Record<string, Float64Array>;
-    const got = await runScanBackward(device, c, dy);
-    for (const [name, gradient] of Object.entries(wanted)) {
-      // The reference gives gradients also of what is absent here.
-      if (name in got || ['du', 'ddelta', 'dA', 'dB', 'dC'].includes(name))
-        expectClose(got[name]!, gradient, 1e-5, name, 1e-6);
-    }
-  });
-
-  it('gives the same bits twice', async () => {
-    const c = randomScan({ D: 70, N: 16, offsets: [0, 70, 200], K: 16 });
-    const dy = randomArray(11, 70 * 200);
-    expect(await runScan(device, c)).toEqual(await runScan(device, c));
-    expect(await runScanBackward(device, c, dy)).toEqual(await runScanBackward(device, c, dy));
-  });
-
-  it.skipIf(withoutGolden).each(goldenCases('selective_scan').map((c) => [c.name, c] as const))(
-    'golden %s',
-    async (_, c) => {
-      const { B, D, L, N } = c.dims as { B: number; D: number; L: number; N: number };
-      const s = goldenScan(c);
-      expectGolden(c, 'y', sideBySideBack((await runScan(device, s)).y!, B, D, L));
-      const got = await runScanBackward(device, s, sideBySide(goldenInput(c, 'dy')!, B, D, L));
-      const names = { du: D, ddelta: D, dz: D, dB: N, dC: N } as Record<string, number>;
-      for (const [name, rows] of Object.entries(names)) {
-        if (c.outputs[name]) expectGolden(c, name, sideBySideBack(got[name]!, B, rows, L));
+    it.each(Object.entries(shapes))('%s', async (_, options) => {
+      for (const state of [false, true]) {
+        const c = randomScan({ ...options, state });
+        const wanted = scan(c.arguments, options.offsets.length - 1);
+        const { y, stateOut } = await runScan(device, c);
+        expectClose(y!, wanted.y, 5e-6, 'y');
+        expectClose(stateOut!, wanted.stateOut, 5e-6, 'stateOut');
       }
-      const same: Record<string, string> = { dA: 'dA', dskip: 'dD', ddeltaBias: 'ddelta_bias' };
-      for (const [ours, theirs] of Object.entries(same)) if (c.outputs[theirs]) expectGolden(c, theirs, got[ours]!);
-    },
-  );
+      const c = randomScan(options);
+      const dy = randomArray(11, c.arguments.D * c.arguments.L);
+      const wanted = scanBackward(c.arguments, dy) as unknown as Record<string, Float64Array>;
+      const got = await runScanBackward(device, c, dy);
+      for (const [name, gradient] of Object.entries(wanted)) {
+        // The reference gives gradients also of what is absent here.
+        if (name in got || ['du', 'ddelta', 'dA', 'dB', 'dC'].includes(name))
+          expectClose(got[name]!, gradient, 1e-5, name, 1e-6);
+      }
+    });
+
+    it('gives the same bits twice', async () => {
+      const c = randomScan({ D: 70, N: 16, offsets: [0, 70, 200], K: 16 });
+      const dy = randomArray(11, 70 * 200);
+      expect(await runScan(device, c)).toEqual(await runScan(device, c));
+      expect(await runScanBackward(device, c, dy)).toEqual(await runScanBackward(device, c, dy));
+    });
+
+    it.skipIf(withoutGolden).each(goldenCases('selective_scan').map((c) => [c.name, c] as const))(
+      'golden %s',
+      async (_, c) => {
+        const { B, D, L, N } = c.dims as { B: number; D: number; L: number; N: number };
+        const s = goldenScan(c);
+        expectGolden(c, 'y', sideBySideBack((await runScan(device, s)).y!, B, D, L));
+        const got = await runScanBackward(device, s, sideBySide(goldenInput(c, 'dy')!, B, D, L));
+        const names = { du: D, ddelta: D, dz: D, dB: N, dC: N } as Record<string, number>;
+        for (const [name, rows] of Object.entries(names)) {
+          if (c.outputs[name]) expectGolden(c, name, sideBySideBack(got[name]!, B, rows, L));
+        }
+        const same: Record<string, string> = { dA: 'dA', dskip: 'dD', ddeltaBias: 'ddelta_bias' };
+        for (const [ours, theirs] of Object.entries(same)) if (c.outputs[theirs]) expectGolden(c, theirs, got[ours]!);
+      },
+    );
+  });
 });
 
 /** (rows, batch L) to (batch, rows, L). */

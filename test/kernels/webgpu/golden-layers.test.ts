@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { activations } from '../../../src/kernels/kernels.ts';
 import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
+import { packedOffsets } from '../../golden/scan-cases.ts';
 import {
   expectGolden,
   type GoldenCase,
@@ -34,7 +35,7 @@ describe.skipIf(reason)(`kernels in WGSL on golden layers ${reason ?? ''}`, () =
 
   each('causal_conv1d', async (c, take) => {
     const { B, L, D, W } = c.dims as { B: number; L: number; D: number; W: number };
-    const bounds = c.cu_seqlens ?? Array.from({ length: B + 1 }, (_, i) => i * L);
+    const bounds = packedOffsets(B, L, c.cu_seqlens ?? null);
     const wide = (name: string) => sideBySide(take(name), B, D, L);
     const back = (x: HostArray) => sideBySide(x, D, B, L);
     const bias = goldenInput(c, 'bias');
