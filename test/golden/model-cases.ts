@@ -60,7 +60,9 @@ function classNames(count: number): string[] {
 
 const block: Runner = async (bench) => {
   const { B, L, d_model: width, d_state: state, d_conv: conv, expand } = bench.case.dims;
-  const { K, rate, cu_seqlens: cu } = bench.case;
+  // Ten where the case says nothing, as models have it.
+  const { K, cu_seqlens: cu } = bench.case;
+  const rate = bench.case.rate ?? 10;
   const type = bench.case.type.toLowerCase() as BlockType;
   const parameters = Parameters.create(bench.device, new Map(blockShapes('', type, { width, state, conv, expand })));
   parameters.write(await weightsOf(bench), bench.case.name);

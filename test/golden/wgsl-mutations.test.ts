@@ -85,11 +85,18 @@ describe.skipIf(missing)(`golden cases find mistakes in WGSL${missing ? ` (skipp
     expect(await errorOf(c, { ...right, [shader]: right[shader]!.replace(find, replace) })).toBeGreaterThan(1);
   });
 
+  it.for([0.5, 2])('fail with %f times the segment length', { timeout: 300_000 }, async (factor, { skip }) => {
+    const c = shown.plain ?? shown.packed ?? skip('no case of the scan could show it');
+    const changed = { ...c, K: Math.floor(c.K * factor) };
+    skip(!showsSegments(c, changed.K), 'its segments would not change it');
+    expect(await errorOf(changed, readShaders())).toBeGreaterThan(1);
+  });
+
   const errors = new Map<string, number>();
 
   /** Error over tolerance of a case by shaders; remembered, for the right ones are asked about again and again. */
   async function errorOf(c: GoldenCase, sources: Readonly<Record<string, string>>): Promise<number> {
-    const key = c.name + JSON.stringify(sources);
+    const key = `${c.name} ${c.K} ${JSON.stringify(sources)}`;
     const known = errors.get(key);
     if (known !== undefined) return known;
     loadSwiftShader();
