@@ -21,8 +21,10 @@ const SHARED = [
   'src/built-worker.ts',
   'src/version.ts',
   'src/csv.ts',
+  'src/listed.ts',
   // Of processes that run slides, or fetch weights, one does it.
   'src/lock.ts',
+  'src/slide-name.ts',
   'src/viridis.ts',
 ];
 

@@ -51,7 +51,7 @@ export function configure(command: Command): void {
     .option('--bags <folder>', 'where their bags are: a run, or a folder of <slide>.arrow')
     .option('--out <folder>', 'write report.html, evaluation.json and metrics.csv there')
     .option('--title <text>', 'headline of the report')
-    .option('--ordered', 'the classes are grades in this order: adds the quadratic kappa')
+    .option('--ordered', 'the classes are grades, in the order of their columns: adds the quadratic kappa')
     .option('--specificity <share>', 'at which the sensitivity is read off', parseShare, evaluationDefaults.specificity)
     .option(
       '--resamples <n>',
@@ -226,7 +226,7 @@ async function readFaithfulness(paths: readonly string[]): Promise<Faithfulness 
   return null;
 }
 
-function print({ models, comparisons, warnings, options }: Evaluation, out: string | null): void {
+function print({ models, comparisons, warnings, options, classes }: Evaluation, out: string | null): void {
   const columns = models.flatMap((model) => {
     const prefix = models.length > 1 ? `${model.name} ` : '';
     return [
@@ -253,6 +253,7 @@ function print({ models, comparisons, warnings, options }: Evaluation, out: stri
     { figure: 'Cases', ...Object.fromEntries(columns.map(({ name, level }) => [name, `${level.cases}`])) },
     ...rows,
   ]);
+  if (options.ordered && classes.length > 0) printLine(`Grades, in this order: ${classes.join(', ')}`);
   for (const { first, second, figure, difference, permutationP, delong, patients } of comparisons) {
     const p = delong
       .map((test) => `, DeLong p ${pValue(test.p)}${delong.length > 1 ? ` (${test.name})` : ''}`)

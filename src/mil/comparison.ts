@@ -1,5 +1,6 @@
 /** Tests on predictions: of two models against each other (DeLong, paired permutation), of one against chance. Over patients, which are independent. */
 import { UserError } from '../errors.ts';
+import { listed } from '../listed.ts';
 import { shuffle } from '../random.ts';
 import { delong, delongTest } from './delong.ts';
 import type { EvaluationOptions, NamedPredictions } from './evaluation.ts';
@@ -23,7 +24,7 @@ export interface DelongResult {
 export interface Comparison {
   readonly first: string;
   readonly second: string;
-  /** Patients that both models predicted. */
+  /** Patients that both models predicted, and whose truth both tables give alike. */
   readonly patients: number;
   /** `auc` or `cIndex`. */
   readonly figure: string;
@@ -33,6 +34,8 @@ export interface Comparison {
   readonly permutationP: number | null;
   /** AUC by class; of two classes that of the positive one. Empty for survival. */
   readonly delong: readonly DelongResult[];
+  /** Which patients of either model are left out. */
+  readonly warnings: readonly string[];
 }
 
 /** Every pair, on the patients that both have. */
@@ -43,18 +46,15 @@ export function compareModels(models: readonly NamedPredictions[], options: Eval
 function compare(first: NamedPredictions, second: NamedPredictions, options: EvaluationOptions): Comparison {
   const names = { first: first.name, second: second.name };
   const [a, b] = [first.predictions, second.predictions];
+  const warnings = leftOut(first, second);
   if (a.task === 'classification' && b.task === 'classification' && a.classes.join('\n') === b.classes.join('\n')) {
     const [own, other] = common(byPatient(a), byPatient(b));
-    return {
-      ...names,
-      patients: own.cases.length,
-      ...paired(own, other, options),
-      delong: delongByClass(own, other),
-    };
+    const delong = delongByClass(own, other);
+    return { ...names, patients: own.cases.length, ...paired(own, other, options), delong, warnings };
   }
   if (a.task === 'survival' && b.task === 'survival') {
     const [own, other] = common(byPatient(a), byPatient(b));
-    return { ...names, patients: own.cases.length, ...paired(own, other, options), delong: [] };
+    return { ...names, patients: own.cases.length, ...paired(own, other, options), delong: [], warnings };
   }
   const kind = ({ predictions }: NamedPredictions) =>
     predictions.task === 'survival' ? 'risks' : `probabilities of ${predictions.classes.join(', ')}`;
@@ -66,17 +66,47 @@ function compare(first: NamedPredictions, second: NamedPredictions, options: Eva
   );
 }
 
+type Case = Predictions['cases'][number];
+
+/** The patient, and what is true of them. */
+function truthOf(one: Case): string {
+  return JSON.stringify('label' in one ? [one.patient, one.label] : [one.patient, one.time, one.event]);
+}
+
 /** The cases of both whose truth is the same, in one order. */
 function common<T extends ClassPredictions | SurvivalPredictions>(a: T, b: T): [T, T] {
-  type Case = T['cases'][number];
-  const truth = (one: Case) =>
-    JSON.stringify('label' in one ? [one.patient, one.label] : [one.patient, one.time, one.event]);
-  const others = new Map((b.cases as readonly Case[]).map((one) => [truth(one), one]));
-  const own = (a.cases as readonly Case[]).filter((one) => others.has(truth(one)));
+  const others = new Map((b.cases as readonly Case[]).map((one) => [truthOf(one), one]));
+  const own = (a.cases as readonly Case[]).filter((one) => others.has(truthOf(one)));
   return [
     { ...a, cases: own },
-    { ...b, cases: own.map((one) => others.get(truth(one))!) },
+    { ...b, cases: own.map((one) => others.get(truthOf(one))!) },
   ];
+}
+
+/** Patients whose own slides disagree are named where the model is evaluated. */
+function leftOut(first: NamedPredictions, second: NamedPredictions): string[] {
+  const patients = ({ predictions }: NamedPredictions) => new Set(predictions.cases.map(({ patient }) => patient));
+  const of = (wanted: (patient: string) => boolean, among: ReadonlySet<string>, why: string) => {
+    const names = [...among].filter(wanted);
+    if (names.length === 0) return [];
+    return [`${first.name} - ${second.name}: ${names.length} of the patients (${listed(names)}) ${why}.`];
+  };
+  const [own, others] = [patients(first), patients(second)];
+  const truths = [first, second].map((model) => new Map(casesOf(model).map((one) => [one.patient, truthOf(one)])));
+  const differs = (patient: string) => {
+    const [a, b] = truths.map((truth) => truth.get(patient));
+    return a !== undefined && b !== undefined && a !== b;
+  };
+  const truth = first.predictions.task === 'classification' ? 'labels' : 'times or events';
+  return [
+    ...of((patient) => !others.has(patient), own, `are only in ${first.name} and are left out`),
+    ...of((patient) => !own.has(patient), others, `are only in ${second.name} and are left out`),
+    ...of(differs, own, `have different ${truth} in the two tables and are left out`),
+  ];
+}
+
+function casesOf({ predictions }: NamedPredictions): readonly Case[] {
+  return predictions.task === 'classification' ? byPatient(predictions).cases : byPatient(predictions).cases;
 }
 
 /**

@@ -11,8 +11,22 @@ import {
 } from './calibration.ts';
 import { type Comparison, compareModels, permutationAgainstChance } from './comparison.ts';
 import { type FigureOptions, figuresOf } from './figures.ts';
-import { confusionMatrix, mean, predictedClasses, rankColumns, standardDeviation } from './metrics.ts';
-import { byPatient, type ClassPredictions, type Predictions, type SurvivalPredictions } from './predictions.ts';
+import {
+  confusionMatrix,
+  mean,
+  type PairCounts,
+  pairsPerCase,
+  predictedClasses,
+  rankColumns,
+  standardDeviation,
+} from './metrics.ts';
+import {
+  byPatient,
+  type ClassPredictions,
+  type Predictions,
+  type SurvivalCase,
+  type SurvivalPredictions,
+} from './predictions.ts';
 import { bootstrap, type Draws, groupRows, type Interval, quantile } from './resampling.ts';
 import { atSpecificity, countScores, type OperatingPoint, operatingPoints } from './score-counts.ts';
 import { kaplanMeier, type LogRank, logRank, medianSurvival, type SurvivalStep } from './survival-curve.ts';
@@ -48,7 +62,7 @@ export interface Calibration {
   readonly logLoss: number | null;
   /** Fitted to all cases, to be used from now on; at 0.05 or 20 it found no bound. */
   readonly temperature: number | null;
-  /** Each case scaled by a temperature fitted without its fold (or fifth of the patients). */
+  /** Each case scaled by a temperature fitted to the other four fifths of the patients; null of one patient, who leaves nobody to fit to. */
   readonly scaled: { readonly ece: number | null; readonly brier: number | null; readonly logLoss: number | null };
 }
 
@@ -106,6 +120,9 @@ export interface WrongSlide {
   readonly probabilityOfPrediction: number;
 }
 
+/** A slide whose risk does not go with the time. */
+export interface MisjudgedSlide extends SurvivalCase, PairCounts {}
+
 export interface ModelEvaluation {
   readonly name: string;
   readonly slides: LevelEvaluation;
@@ -114,8 +131,10 @@ export interface ModelEvaluation {
   readonly folds: FoldTable | null;
   /** Of shuffled truth: how often chance does as well; of AUC or C-index over patients. */
   readonly pAgainstChance: number | null;
-  /** Wrong and sure of it first. */
+  /** Of a classification; wrong and sure of it first. */
   readonly worst: readonly WrongSlide[];
+  /** Of survival; those that are in the most discordant pairs first. */
+  readonly misjudged: readonly MisjudgedSlide[];
 }
 
 export interface Evaluation {
@@ -138,14 +157,31 @@ export function evaluate(
   options: EvaluationOptions = evaluationDefaults,
 ): Evaluation {
   const first = models[0]!.predictions;
+  const classes = first.task === 'classification' ? first.classes : [];
+  const comparisons = compareModels(models, options);
+  const found = [
+    ...models.flatMap(warningsOf),
+    ...comparisons.flatMap(({ warnings }) => warnings),
+    ...(options.ordered ? orderWarnings(classes) : []),
+  ];
   return {
     task: first.task,
-    classes: first.task === 'classification' ? first.classes : [],
+    classes,
     options,
-    comparisons: compareModels(models, options),
+    comparisons,
     models: models.map(({ name, predictions }) => evaluateModel(name, predictions, options)),
-    warnings: [...new Set(models.flatMap(warningsOf))],
+    warnings: [...new Set(found)],
   };
+}
+
+/** Training sorts the names of classes unless it is told their order; grades that differ in a number only sort rightly. */
+function orderWarnings(classes: readonly string[]): string[] {
+  const isSorted = classes.every((name, i) => i === 0 || classes[i - 1]! < name);
+  const isNumbered = new Set(classes.map((name) => name.replace(/\d+/g, ''))).size === 1;
+  if (classes.length < 3 || !isSorted || isNumbered) return [];
+  return [
+    `The grades are taken in the order ${classes.join(', ')}, which is that of the alphabet. If theirs is another, kappa is wrong: train with --classes, or put the columns probability_… into their order.`,
+  ];
 }
 
 function warningsOf({ name, predictions }: NamedPredictions): string[] {
@@ -165,6 +201,7 @@ function evaluateModel(name: string, predictions: Predictions, options: Evaluati
     folds: foldTable(predictions, options),
     pAgainstChance: permutationAgainstChance(patients, options),
     worst: predictions.task === 'classification' ? worstOf(predictions) : [],
+    misjudged: predictions.task === 'survival' ? misjudgedOf(predictions) : [],
   };
 }
 
@@ -203,7 +240,7 @@ function evaluateLevel(predictions: Predictions, options: EvaluationOptions): Le
       histogram: histogram(predictions, k),
     })),
     confusion,
-    calibration: calibrate(predictions, options.seed),
+    calibration: calibrate(predictions),
     operatingPoint: classes.length === 2 ? atSpecificity(counts[1]!, options.specificity) : null,
     riskGroups: null,
   };
@@ -224,40 +261,35 @@ function histogram({ cases }: ClassPredictions, k: number): ClassEvaluation['his
   return { own, others };
 }
 
-const FITS = 5;
-
-function calibrate(predictions: ClassPredictions, seed: number): Calibration {
-  const { cases } = predictions;
+function calibrate({ cases }: ClassPredictions): Calibration {
   const all = probabilitiesOf(cases);
-  const parts = partsOf(predictions, seed);
-  const scaled = cases.map(({ probabilities }) => probabilities);
-  for (const part of new Set(parts)) {
-    const temperature = fitTemperature(probabilitiesOf(cases.filter((_, i) => parts[i] !== part)));
-    if (temperature === null) continue;
-    for (const [i, one] of cases.entries()) {
-      if (parts[i] === part) scaled[i] = withTemperature([one.probabilities], temperature)[0]!;
-    }
-  }
-  const after = { labels: all.labels, probabilities: scaled };
-  const bins = reliability(all);
+  const scaled = scaledByOthers(cases);
   return {
-    bins,
+    bins: reliability(all),
     logLoss: finite(logLoss(all)),
     temperature: fitTemperature(all),
     scaled: {
-      ece: expectedCalibrationError(reliability(after)),
-      brier: brierScore(after),
-      logLoss: finite(logLoss(after)),
+      ece: scaled && expectedCalibrationError(reliability(scaled)),
+      brier: scaled && brierScore(scaled),
+      logLoss: scaled && finite(logLoss(scaled)),
     },
   };
 }
 
-/** The folds where there are some; otherwise fifths of the patients. */
-function partsOf({ cases }: ClassPredictions, seed: number): string[] {
-  const folds = new Set(cases.map(({ fold }) => fold));
-  if (folds.size > 1 && !folds.has(null)) return cases.map(({ fold }) => fold!);
-  const { of } = groupRows(cases.map(({ patient }) => patient));
-  return cases.map((_, i) => String((of[i]! + seed) % FITS));
+const FIFTHS = 5;
+
+/** By patients and not by folds: repeats of a split test one patient in several. Null where there are no others. */
+function scaledByOthers(cases: ClassPredictions['cases']): Probabilities | null {
+  const { of, count } = groupRows(cases.map(({ patient }) => patient));
+  if (count < 2) return null;
+  const temperatures = Array.from({ length: Math.min(FIFTHS, count) }, (_, fifth) =>
+    fitTemperature(probabilitiesOf(cases.filter((_, i) => of[i]! % FIFTHS !== fifth))),
+  );
+  const { labels, probabilities } = probabilitiesOf(cases);
+  return {
+    labels,
+    probabilities: probabilities.map((row, i) => withTemperature([row], temperatures[of[i]! % FIFTHS]!)[0]!),
+  };
 }
 
 function probabilitiesOf(cases: ClassPredictions['cases']): Probabilities {
@@ -324,5 +356,18 @@ function worstOf({ classes, cases }: ClassPredictions): WrongSlide[] {
     .sort(
       (a, b) => a.probabilityOfLabel - b.probabilityOfLabel || b.probabilityOfPrediction - a.probabilityOfPrediction,
     )
+    .slice(0, MOST_ERRORS);
+}
+
+function misjudgedOf({ cases }: SurvivalPredictions): MisjudgedSlide[] {
+  const pairs = pairsPerCase(
+    cases.map(({ time }) => time),
+    cases.map(({ event }) => event),
+    cases.map(({ risk }) => risk),
+  );
+  return cases
+    .map((one, i) => ({ ...one, ...pairs[i]! }))
+    .filter(({ discordant }) => discordant > 0)
+    .sort((a, b) => b.discordant - a.discordant || a.comparable - b.comparable)
     .slice(0, MOST_ERRORS);
 }

@@ -7,7 +7,7 @@ import {
   concordance,
   confusionMatrix,
   f1Macro,
-  f1PerClass,
+  f1OfClasses,
   f1Weighted,
   meanOfDefined,
   precisionPerClass,
@@ -110,7 +110,7 @@ function classFigures({ classes, cases }: ClassPredictions, options: FigureOptio
     const perClass = {
       precision: precisionPerClass(confusion),
       recall: recallPerClass(confusion),
-      f1: f1PerClass(confusion),
+      f1: f1OfClasses(confusion),
       auc: aucs,
       averagePrecision: precisions,
     };

@@ -32,18 +32,19 @@ export function balancedAccuracy(confusion: readonly (readonly number[])[]): num
   return mean(confusion.flatMap((row, k) => (sum(row) > 0 ? [row[k]! / sum(row)] : [])));
 }
 
-/** F1 of each class; 0 for one that is neither among the labels nor predicted. */
+/** F1 of each class; null for one that is neither among the labels nor predicted. */
+export function f1OfClasses(confusion: readonly (readonly number[])[]): (number | null)[] {
+  return confusion.map((row, k) => ratio(2 * row[k]!, sum(row) + sum(confusion.map((other) => other[k]!))));
+}
+
+/** As scikit-learn writes it: 0 where it is not defined. */
 export function f1PerClass(confusion: readonly (readonly number[])[]): number[] {
-  return confusion.map((row, k) => {
-    const predicted = sum(confusion.map((other) => other[k]!));
-    return ratio(2 * row[k]!, sum(row) + predicted) ?? 0;
-  });
+  return f1OfClasses(confusion).map((f1) => f1 ?? 0);
 }
 
 /** Unweighted mean of F1 over the classes that are among the labels or the predictions. */
 export function f1Macro(confusion: readonly (readonly number[])[]): number | null {
-  const f1 = f1PerClass(confusion);
-  return mean(f1.filter((_, k) => sum(confusion[k]!) + sum(confusion.map((row) => row[k]!)) > 0));
+  return meanOfDefined(f1OfClasses(confusion));
 }
 
 /** Mean of F1 over the classes, weighted by how often each is among the labels. */
@@ -183,6 +184,33 @@ export function concordance(
   }
   const comparable = concordant + discordant + tiedRisk;
   return { cIndex: ratio(concordant + tiedRisk / 2, comparable), comparable, concordant, discordant, tiedRisk };
+}
+
+/** Pairs that one case is in, as either of the two. */
+export interface PairCounts {
+  readonly comparable: number;
+  readonly discordant: number;
+}
+
+/** Which cases a C-index is lost on: its pairs, case by case. Takes all pairs, so time grows with the square of the cases. */
+export function pairsPerCase(
+  times: readonly number[],
+  events: readonly boolean[],
+  risks: readonly number[],
+): PairCounts[] {
+  const [comparable, discordant] = [new Int32Array(times.length), new Int32Array(times.length)];
+  for (let i = 0; i < times.length; i++) {
+    if (!events[i]) continue;
+    for (let j = 0; j < times.length; j++) {
+      if (!(times[i]! < times[j]! || (times[i] === times[j] && !events[j]))) continue;
+      const wrong = Number(risks[j]! - risks[i]! > TIED_RISK);
+      for (const one of [i, j]) {
+        comparable[one]!++;
+        discordant[one]! += wrong;
+      }
+    }
+  }
+  return times.map((_, i) => ({ comparable: comparable[i]!, discordant: discordant[i]! }));
 }
 
 /** Counts by place with sums over the places before one, both in logarithmic time (a Fenwick tree). */

@@ -9,6 +9,8 @@
  */
 import { type CsvRow, parseTable } from '../csv.ts';
 import { UserError } from '../errors.ts';
+import { listed } from '../listed.ts';
+import { slideName } from '../slide-name.ts';
 
 interface CaseOrigin {
   readonly slide: string;
@@ -51,7 +53,8 @@ export type TruthTable = ReadonlyMap<string, CsvRow>;
 const PROBABILITY = 'probability_';
 /** Probabilities written with few digits do not add up to one exactly. */
 const SUM_TOLERANCE = 0.01;
-const MOST_NAMED = 5;
+/** What a table of labels may say of a slide. */
+const TRUTH = ['patient', 'label', 'time', 'event'] as const;
 
 /** @throws UserError `bad-labels`, naming the rows. */
 export function readTruth(name: string, text: string): TruthTable {
@@ -73,12 +76,6 @@ export function readTruth(name: string, text: string): TruthTable {
     truth.set(slide, row);
   }
   return truth;
-}
-
-/** `slides/a.svs` is the slide `a`, as a run names it. */
-function slideName(text: string): string {
-  const file = text.split(/[\\/]/).at(-1)!;
-  return file.replace(/\.(svs|tiff?|ndpi|scn|bif|mrxs|vms|vmu|svslide|dcm|dzi)$/i, '');
 }
 
 export interface ReadOptions {
@@ -114,8 +111,8 @@ function join(name: string, rows: readonly CsvRow[], truth: TruthTable | null, w
   const { kept, left } = leaveOut(rows, (row) => truth.has(slideName(row.slide!)));
   warn(warnings, name, left, 'are not in the table of labels and are left out');
   return kept.map((row) => {
-    const { slide: _, fold: __, split: ___, ...known } = truth.get(slideName(row.slide!))!;
-    return { ...row, ...known };
+    const known = truth.get(slideName(row.slide!))!;
+    return { ...row, ...Object.fromEntries(TRUTH.flatMap((name) => (name in known ? [[name, known[name]!]] : []))) };
   });
 }
 
@@ -218,12 +215,6 @@ function leaveOut(rows: readonly CsvRow[], wanted: (row: CsvRow) => boolean): { 
 
 function warn(warnings: string[], name: string, rows: readonly CsvRow[], what: string): void {
   if (rows.length > 0) warnings.push(`${name}: ${listed(rows.map((row) => row.slide!))} ${what}.`);
-}
-
-/** The first few, and how many more. */
-export function listed(items: readonly string[]): string {
-  const more = items.length - MOST_NAMED;
-  return more > 0 ? `${items.slice(0, MOST_NAMED).join('; ')} and ${more} more` : items.join('; ');
 }
 
 function bad(problem: string, hint: string): UserError {

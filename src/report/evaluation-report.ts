@@ -5,6 +5,7 @@ import type {
   Evaluation,
   FoldTable,
   LevelEvaluation,
+  MisjudgedSlide,
   ModelEvaluation,
   RiskGroups,
   WrongSlide,
@@ -86,7 +87,7 @@ function levels(models: readonly ModelEvaluation[]): { name: string; level: Leve
   });
 }
 
-function figuresSection({ models, options }: Evaluation): Html {
+function figuresSection({ models, options, classes }: Evaluation): Html {
   const columns = levels(models);
   const names = Object.keys(figureNames).filter((name) => name in models[0]!.slides.figures);
   const titleOf = (name: string) =>
@@ -102,7 +103,7 @@ function figuresSection({ models, options }: Evaluation): Html {
     ({ name, pAgainstChance }) => `${models.length > 1 ? `${name}: ` : ''}p ${equals(pAgainstChance)}`,
   );
   return html`<section><h2>Figures</h2>${table(['Figure', ...columns.map(({ name }) => name)], rows, 'Figures with 95 % intervals')}
-<p class="note">Against chance (truth shuffled over patients): ${chance.join('; ')}. A dash is a figure that these cases do not define.</p></section>`;
+<p class="note">Against chance (truth shuffled over patients): ${chance.join('; ')}. A dash is a figure that these cases do not define.${options.ordered && classes.length > 0 ? ` Kappa takes the grades in the order ${classes.join(', ')}.` : ''}</p></section>`;
 }
 
 function equals(p: number | null): string {
@@ -175,7 +176,7 @@ ${
 }
 ${risk ? riskPart(risk) : null}
 ${model.folds ? foldsTable(model.folds) : null}
-${task === 'classification' ? worstTable(model.worst, context.viewer) : null}</section>`;
+${task === 'classification' ? worstTable(model.worst, context.viewer) : misjudgedTable(model.misjudged, context.viewer)}</section>`;
 }
 
 function classesTable({ classes }: LevelEvaluation): Html {
@@ -215,7 +216,7 @@ function calibrationPart({ calibration, figures, operatingPoint }: LevelEvaluati
   return html`<h3>Calibration, slides</h3><div class="charts">${reliabilityChart([{ name: '', points: bins }])}<div>
 ${table(['Figure', 'As predicted', 'Temperature-scaled'], rows, 'Calibration')}
 <p class="note">Temperature ${figure(temperature)} (fitted to all cases); above 1 the model was too sure. The scaled column is honest: each case was scaled by a
-temperature that was fitted without its fold.${point === undefined || point === null ? '' : ` The threshold of the sensitivity at fixed specificity is ${figure(point)}, chosen on these very cases.`}</p></div></div>`;
+temperature that was fitted to other patients, the four fifths without its own.${point === undefined || point === null ? '' : ` The threshold of the sensitivity at fixed specificity is ${figure(point)}, chosen on these very cases.`}</p></div></div>`;
 }
 
 function riskPart({ cut, groups, logRank }: RiskGroups): Html {
@@ -256,7 +257,7 @@ function foldsTable({ folds, mean, deviation }: FoldTable): Html {
 function worstTable(worst: readonly WrongSlide[], viewer: string): Html {
   if (worst.length === 0) return html`<h3>Worst errors</h3><p>Every slide was predicted right.</p>`;
   const rows = worst.map(({ slide, patient, fold, label, prediction, probabilityOfLabel, probabilityOfPrediction }) => [
-    html`<a href="${`${viewer}#slide=${encodeURIComponent(slide)}`}">${slide}</a>`,
+    slideLink(slide, viewer),
     patient,
     fold ?? '–',
     label,
@@ -265,7 +266,30 @@ function worstTable(worst: readonly WrongSlide[], viewer: string): Html {
     figure(probabilityOfLabel),
   ]);
   const head = ['Slide', 'Patient', 'Fold', 'True', 'Predicted', 'Probability of the prediction', 'of the truth'];
-  return html`<h3>Worst errors</h3>${table(head, rows, 'Slides that were predicted wrong, the surest first')}
+  return html`<h3>Worst errors</h3>${table(head, rows, 'Slides that were predicted wrong, the surest first')}${linkNote(viewer)}`;
+}
+
+function misjudgedTable(misjudged: readonly MisjudgedSlide[], viewer: string): Html {
+  if (misjudged.length === 0) return html`<h3>Worst errors</h3><p>All risks are in the order of the times.</p>`;
+  const rows = misjudged.map(({ slide, patient, fold, time, event, risk, discordant, comparable }) => [
+    slideLink(slide, viewer),
+    patient,
+    fold ?? '–',
+    time,
+    event ? 'event' : 'censored',
+    figure(risk),
+    `${discordant} of ${comparable}`,
+  ]);
+  const head = ['Slide', 'Patient', 'Fold', 'Time', 'Seen', 'Risk', 'Pairs in the wrong order'];
+  return html`<h3>Worst errors</h3>${table(head, rows, 'Slides whose risk and time disagree with the most others')}${linkNote(viewer)}`;
+}
+
+function slideLink(slide: string, viewer: string): Html {
+  return html`<a href="${`${viewer}#slide=${encodeURIComponent(slide)}`}">${slide}</a>`;
+}
+
+function linkNote(viewer: string): Html {
+  return html`
 <p class="note">The links open the slide while <code>lamina view RUN</code> shows the run at ${viewer}.</p>`;
 }
 

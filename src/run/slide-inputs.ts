@@ -1,9 +1,10 @@
 /** What the person names on the command line, as a list of slides: files, folders, patterns, addresses and manifests. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, dirname, extname, isAbsolute, resolve } from 'node:path';
+import { dirname, extname, isAbsolute, resolve } from 'node:path';
 import { type CsvRow, parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { slideName } from '../slide-name.ts';
 import { deepZoomOfFolder } from '../tiling/deep-zoom.ts';
 import { dicomSeriesIn } from '../tiling/dicom.ts';
 import type { Mpp } from '../units.ts';
@@ -27,9 +28,6 @@ type Named = Omit<SlideInput, 'id'>;
 
 /** Taken from a folder by their names, DICOM by its first bytes; whatever else is named outright is tried as a slide. */
 const FILES = ['svs', 'tif', 'tiff', 'ndpi', 'scn', 'bif', 'mrxs', 'vms', 'vmu', 'svslide', 'czi', 'dzi'];
-
-/** Tried as slides when they are named, and stripped from the ids. */
-const PICTURES = ['dcm', 'png', 'jpg', 'jpeg', 'webp', 'bmp', 'jp2'];
 
 /**
  * Finds the slides. One file named twice is one slide. A file that is not there stays in the list: it fails in its turn.
@@ -140,13 +138,8 @@ function withIds(inputs: readonly Named[]): SlideInput[] {
 }
 
 function nameOf(source: string): string {
-  const file = isUrl(source) ? decodeURIComponent(basename(new URL(source).pathname)) : basename(source);
-  // What stands behind the last dot of a folder, or of a DICOM file, may be part of its name.
-  const isKnown = [...FILES, ...PICTURES].includes(extname(file).slice(1).toLowerCase());
-  const name = (isKnown ? file.slice(0, -extname(file).length) : file)
-    .replace(/[^\p{L}\p{N}._-]+/gu, '_')
-    .replace(/^\.+/, '');
-  return name || 'slide';
+  const path = isUrl(source) ? decodeURIComponent(new URL(source).pathname) : source;
+  return slideName(path) || 'slide';
 }
 
 function digest(text: string): string {

@@ -1,16 +1,19 @@
 /** A cohort: the table of slides that a model is trained on, one row a slide (`slide,patient,label[,time,event],site,split,mpp`). */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { parseTable } from '../csv.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { listed } from '../listed.ts';
+import { slideName } from '../slide-name.ts';
 import type { Mpp } from '../units.ts';
+
+export { listed };
 
 export interface CohortRow {
   /** Line of the file, the names being line 1. */
   readonly line: number;
   readonly slide: string;
-  /** Name of the slide's file without its ending: what its bag is called. */
+  /** `slideName` of the slide: what a run calls it, and its bag. */
   readonly id: string;
   /** The slide itself where the table names no patient. */
   readonly patient: string;
@@ -32,8 +35,6 @@ export interface Cohort {
   readonly columns: readonly string[];
   readonly rows: readonly CohortRow[];
 }
-
-const SLIDE_ENDINGS = /\.(svs|tiff?|ndpi|scn|bif|mrxs|vms|vmu|svslide|dcm|dzi|ome|arrow|h5|pt)$/i;
 
 export async function readCohort(path: string): Promise<Cohort> {
   const text = await readFile(path, 'utf8').catch((cause) => {
@@ -76,7 +77,7 @@ export function parseCohort(source: string, text: string): Cohort {
     if (!row.slide) wrong.push(`line ${line} names no slide`);
     const event = number(line, 'event', row.event, 0);
     if (event !== null && event !== 0 && event !== 1) wrong.push(`line ${line} has the event "${row.event}"`);
-    const id = idOf(row.slide ?? '');
+    const id = slideName(row.slide ?? '');
     return {
       line,
       slide: row.slide ?? '',
@@ -92,18 +93,6 @@ export function parseCohort(source: string, text: string): Cohort {
   });
   if (wrong.length > 0) throw new UserError('bad-cohort', `${source}: ${listed(wrong)}.`, 'Correct these rows.');
   return { source, hash: `sha256:${createHash('sha256').update(text).digest('hex')}`, columns, rows: parsed };
-}
-
-function idOf(slide: string): string {
-  let name = basename(slide.replaceAll('\\', '/'));
-  while (SLIDE_ENDINGS.test(name)) name = name.replace(SLIDE_ENDINGS, '');
-  return name;
-}
-
-/** The first few of many, and how many there are. */
-export function listed(items: readonly string[], most = 5): string {
-  const more = items.length - most;
-  return `${items.slice(0, most).join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
 }
 
 /** `line 4 (slide-3), line 9 (slide-8)` */

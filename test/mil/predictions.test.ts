@@ -48,6 +48,16 @@ describe('a table of predictions', () => {
     expect(warnings[0]).toMatch(/s2 are not in the table of labels/);
   });
 
+  it('keeps its own predictions, whatever else the table of labels holds', () => {
+    const labels = `${HEAD}s1,x,b,9,0.25,0.75\n`;
+    const { cases } = read('s1,p,a,0,1,0\n', { truth: readTruth('cohort.csv', labels) });
+    expect(cases).toEqual([{ slide: 's1', patient: 'x', fold: '0', label: 1, probabilities: [1, 0] }]);
+    const times = readTruth('cohort.csv', 'slide,time,event,risk\ns1,3,1,9\n');
+    expect(readPredictions('s.csv', 'slide,risk\ns1,-2\n', { truth: times }).cases).toMatchObject([
+      { time: 3, event: true, risk: -2 },
+    ]);
+  });
+
   it('of survival has times, events and risks', () => {
     const table = (row: string) => readPredictions('s.csv', `slide,patient,time,event,risk\n${row}\n`);
     expect(table('s1,p,3.5,1,-2').cases).toEqual([
@@ -128,6 +138,96 @@ describe('an evaluation', () => {
       options,
     ).comparisons[0]!;
     expect(self).toMatchObject({ difference: 0, permutationP: 1, delong: [] });
+  });
+
+  it('names the patients that a comparison leaves out', () => {
+    const compared = (first: string, second: string) =>
+      evaluate(
+        [
+          { name: 'one', predictions: read(first) },
+          { name: 'two', predictions: read(second) },
+        ],
+        options,
+      );
+    const rows = (names: string, label: (i: number) => string) =>
+      [...names].map((name, i) => `s${name},p${name},${label(i)},,${i % 2},${1 - (i % 2)}\n`).join('');
+    const right = (i: number) => (i % 2 ? 'a' : 'b');
+    const apart = compared(rows('0123', right), rows('4567', right));
+    expect(apart.comparisons[0]).toMatchObject({ patients: 0, difference: null, permutationP: null });
+    expect(apart.warnings).toEqual([
+      'one - two: 4 of the patients (p0; p1; p2; p3) are only in one and are left out.',
+      'one - two: 4 of the patients (p4; p5; p6; p7) are only in two and are left out.',
+    ]);
+    const otherwise = compared(
+      rows('0123', right),
+      rows('0123', (i) => (i < 2 ? right(i + 1) : right(i))),
+    );
+    expect(otherwise.comparisons[0]!.patients).toBe(2);
+    expect(otherwise.warnings).toEqual([
+      'one - two: 2 of the patients (p0; p1) have different labels in the two tables and are left out.',
+    ]);
+    expect(compared(rows('0123', right), rows('0123', right)).warnings).toEqual([]);
+  });
+
+  it('scales each case by a temperature of other patients, also when a patient is tested in several folds', () => {
+    // The model is always sure. It is right of all patients but p0, who is tested in both folds: whoever is fitted with p0 is milder.
+    const rows = (fold: number) =>
+      Array.from(
+        { length: 20 },
+        (_, i) => `s${i},p${i},${i === 0 || i % 2 ? 'a' : 'b'},${fold},${i % 2},${1 - (i % 2)}\n`,
+      );
+    const { calibration, figures } = of([...rows(0), ...rows(1)].join('')).slides;
+    // Without p0 all cases are right, so its two are made as sure, and are as wrong, as they can be; those fitted with it become milder.
+    expect(figures.brier!.value).toBeCloseTo(2 / 40, 9);
+    expect(calibration!.scaled.logLoss).toBeNull();
+    expect(calibration!.scaled.brier).toBeGreaterThan(2 / 40);
+  });
+
+  it('of one patient has nobody to fit a temperature to', () => {
+    const rows = [0, 1, 2, 3].map((i) => `s${i},p,${i % 2 ? 'a' : 'b'},,${i % 2 ? 0.6 : 0.3},${i % 2 ? 0.4 : 0.7}\n`);
+    const { calibration } = of(rows.join('')).slides;
+    expect(calibration!.scaled).toEqual({ ece: null, brier: null, logLoss: null });
+    expect(calibration!.temperature).toBeGreaterThan(0);
+  });
+
+  it('has no F1 of a class that is neither there nor predicted', () => {
+    const rows = Array.from(
+      { length: 12 },
+      (_, i) => `s${i},${i % 2 ? 'a' : 'b'},${i % 2 ? 0.6 : 0.3},${i % 2 ? 0.3 : 0.6},0.1\n`,
+    );
+    const predictions = readPredictions(
+      'm.csv',
+      `slide,label,probability_a,probability_b,probability_c\n${rows.join('')}`,
+    );
+    const { classes, figures } = evaluate([{ name: 'm', predictions }], options).models[0]!.slides;
+    expect(classes[2]!.figures.f1).toEqual({ value: null, low: null, high: null, defined: 0 });
+    expect([classes[0]!.figures.f1!.value, figures.f1Macro!.value]).toEqual([1, 1]);
+  });
+
+  it('of grades says when their order is that of the alphabet', () => {
+    const graded = (names: readonly string[], ordered: boolean) => {
+      const table = `slide,label,${names.map((name) => `probability_${name}`)}\n${names.map((name, i) => `s${i},${name},${names.map((_, k) => Number(k === i))}\n`).join('')}`;
+      return evaluate([{ name: 'm', predictions: readPredictions('g.csv', table) }], { ...options, ordered }).warnings;
+    };
+    const metastases = ['itc', 'macro', 'micro', 'negative'];
+    expect(graded(metastases, true)).toEqual([expect.stringMatching(/itc, macro, micro, negative.*--classes/)]);
+    expect(graded(metastases, false)).toEqual([]);
+    expect(graded(['negative', 'itc', 'micro', 'macro'], true)).toEqual([]);
+    expect(graded(['0', '1', '2'], true)).toEqual([]);
+  });
+
+  it('of survival names the slides whose risk disagrees with the most others', () => {
+    // Risks fall with time, but for s1, who dies early at the lowest risk, and s4, who outlives all at the second highest.
+    const table = 'slide,time,event,risk\ns0,1,1,9\ns1,2,1,0\ns2,3,1,5\ns3,4,0,4\ns4,5,0,8\n';
+    const { misjudged, worst } = evaluate([{ name: 'm', predictions: readPredictions('s.csv', table) }], options)
+      .models[0]!;
+    expect(worst).toEqual([]);
+    expect(misjudged.map(({ slide, discordant, comparable }) => [slide, discordant, comparable])).toEqual([
+      ['s1', 3, 4],
+      ['s4', 2, 3],
+      ['s2', 2, 4],
+      ['s3', 1, 3],
+    ]);
   });
 
   it('refuses models of other classes', () => {

@@ -21,6 +21,7 @@ import {
   concordance,
   confusionMatrix,
   f1Weighted,
+  pairsPerCase,
   precisionPerClass,
   quadraticKappa,
   rankColumns,
@@ -138,6 +139,11 @@ describe('survival', () => {
           }
         }
         expect(concordance(times, events, risks, weights)).toMatchObject({ concordant, discordant, tiedRisk });
+        const once = concordance(times, events, risks);
+        const pairs = pairsPerCase(times, events, risks);
+        const total = (of: 'comparable' | 'discordant') => pairs.reduce((sum, one) => sum + one[of], 0);
+        // Each pair counts with both of its cases.
+        expect([total('comparable'), total('discordant')]).toEqual([2 * once.comparable, 2 * once.discordant]);
       }),
     );
   });
