@@ -126,7 +126,7 @@ function printMil({ device, results, notes }: MilReport): void {
   printFacts({ machine: `${machine().cpu}, ${machine().cores} cores`, device });
   printLine();
   printTable(
-    results.map(({ task, model, auc, f1, accuracy, patchAuc, seconds, parameters, marks }) => ({
+    results.map(({ task, model, auc, f1, accuracy, patchAuc, seconds, wall, parameters, marks }) => ({
       task,
       model,
       AUC: shown(auc),
@@ -134,6 +134,7 @@ function printMil({ device, results, notes }: MilReport): void {
       accuracy: shown(accuracy),
       'patch AUC': patchAuc ? shown(patchAuc) : '',
       seconds: short(seconds),
+      wall: short(wall),
       parameters,
       mark: marks
         .map(
@@ -145,7 +146,10 @@ function printMil({ device, results, notes }: MilReport): void {
   );
   printLine();
   for (const note of notes) printLine(note);
-  printLine(dim('Means over the seeds with 95 % intervals. seconds: of training, one seed, summed over the threads.'));
+  printLine(
+    dim('Means over the seeds with 95 % intervals. seconds: of training, one seed, summed over the threads; wall: the'),
+  );
+  printLine(dim('same on the clock, with the start of the threads. parameters: numbers that are trained.'));
 }
 
 function printReport({ device, results }: Report): void {
