@@ -65,22 +65,48 @@ export async function filesBelow(folder: string, endings: readonly string[]): Pr
     .sort();
 }
 
-/** The table of labels that came with the slides. @param pattern of its name. */
+/**
+ * The table of labels that came with the slides.
+ * @param pattern of its name. @param columns that it has; of several spellings of one, the rows have the first.
+ * @throws UserError `no-labels`
+ */
 export async function labelTable(
   folder: string,
   pattern: RegExp,
-  columns: readonly string[],
+  columns: readonly (string | readonly string[])[],
 ): Promise<readonly CsvRow[]> {
-  const found = (await filesBelow(folder, ['.csv', '.tsv'])).find((file) => pattern.test(file));
-  const wrong = (problem: string) =>
-    new UserError('no-labels', `${folder}: ${problem}.`, 'Download the labels as well; the card says where they are.');
-  if (!found) throw wrong(`no file of labels is there (looked for ${pattern.source})`);
-  const text = await readFile(join(folder, found), 'utf8');
-  const table = parseTable(found, found.endsWith('.tsv') ? commaSeparated(text) : text);
-  const missing = columns.filter((column) => !table.columns.includes(column));
-  if (missing.length > 0)
-    throw wrong(`${found} has no column ${missing.join(', ')} (it has ${table.columns.join(', ')})`);
-  return table.rows;
+  const rows = await labelTableIfThere(folder, pattern, columns);
+  if (!rows) throw noLabels(folder, `no file of labels is there (looked for ${pattern.source})`);
+  return rows;
+}
+
+/** As `labelTable`; null when there is none. */
+export async function labelTableIfThere(
+  folder: string,
+  pattern: RegExp,
+  columns: readonly (string | readonly string[])[],
+): Promise<readonly CsvRow[] | null> {
+  for (const file of (await filesBelow(folder, ['.csv', '.tsv'])).filter((name) => pattern.test(name))) {
+    const text = await readFile(join(folder, file), 'utf8');
+    const table = parseTable(file, file.endsWith('.tsv') ? commaSeparated(text) : text);
+    if (BUILT.every((column, i) => table.columns[i] === column)) continue;
+    const spellings = columns.map((column) => [column].flat());
+    const found = spellings.map((names) => names.find((name) => table.columns.includes(name)));
+    const missing = spellings.filter((_, i) => found[i] === undefined).map((names) => names.join(' or '));
+    if (missing.length > 0) {
+      throw noLabels(folder, `${file} has no column ${missing.join(', ')} (it has ${table.columns.join(', ')})`);
+    }
+    return table.rows.map((row) => ({
+      ...row,
+      ...Object.fromEntries(spellings.map((names, i) => [names[0]!, row[found[i]!]!])),
+    }));
+  }
+  return null;
+}
+
+function noLabels(folder: string, problem: string): UserError {
+  const hint = 'Download the labels as well; the card says where they are.';
+  return new UserError('no-labels', `${folder}: ${problem}.`, hint);
 }
 
 /** Tab-separated cells may hold commas. */
@@ -93,13 +119,16 @@ function commaSeparated(text: string): string {
     .join('\n');
 }
 
+/** How a table begins that was built here: one that lies in the folder of the download is no table of labels. */
+const BUILT = ['slide', 'patient', 'label'];
+
 /** Slides are written with their whole path, so that the table may lie anywhere. @throws UserError `no-download` without rows. */
 export function builtTable(folder: string, rows: readonly TableRow[], notes: readonly string[]): BuiltTable {
   if (rows.length === 0) {
     const problem = `${folder}: none of the set's slides with a label is there${notes.length ? ` (${notes.join(' ')})` : ''}.`;
     throw new UserError('no-download', problem, 'Give the folder that the slides were downloaded to.');
   }
-  const columns = ['slide', 'patient', 'label', 'site', 'split'].filter((column) =>
+  const columns = [...BUILT, 'site', 'split'].filter((column) =>
     rows.some((row) => row[column as keyof TableRow] !== undefined),
   );
   const written = rows.map((row) => ({ ...row, slide: join(folder, row.slide) }));

@@ -1,5 +1,5 @@
 /** BRACS: subtypes of breast lesions. */
-import { builtTable, type DataSet, filesBelow, labelTable, leftOut, stem, type TableRow } from '../data-set.ts';
+import { builtTable, type DataSet, filesBelow, labelTableIfThere, leftOut, stem, type TableRow } from '../data-set.ts';
 
 const TYPES = ['N', 'PB', 'UDH', 'FEA', 'ADH', 'DCIS', 'IC'];
 const PARTS: Readonly<Record<string, string>> = {
@@ -16,7 +16,7 @@ export const dataSet: DataSet = {
     classes: TYPES,
     slides:
       '547: training 395 (N 27, PB 120, UDH 56, FEA 24, ADH 28, DCIS 40, IC 100), validation 65 (10, 11, 9, 6, 8, 9, 12), test 87 (7, 16, 9, 11, 12, 12, 20)',
-    licence: 'See the terms on the site before use',
+    licence: 'Not found in a source here: see the terms on the site before use',
     access:
       'https://www.bracs.icar.cnr.it: folders train, val and test with Group_*/Type_*, and a summary table with patients',
     officialSplit: 'Training, validation and test folders.',
@@ -35,9 +35,8 @@ export const dataSet: DataSet = {
     notes: ['Not checked against a source here: the columns of the table of patients.'],
   },
   async build(folder) {
-    const patients = await labelTable(folder, /(bracs|summary)[^/]*\.csv$/i, ['WSI Filename', 'Patient Id']).catch(
-      () => null,
-    );
+    const columns = ['WSI Filename', 'Patient Id'];
+    const patients = await labelTableIfThere(folder, /(bracs|summary)[^/]*\.csv$/i, columns);
     const patientOf = new Map(patients?.map((row) => [stem(row['WSI Filename']!), row['Patient Id']!]));
     const rows: TableRow[] = [];
     let strangers = 0;

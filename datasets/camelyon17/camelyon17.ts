@@ -24,6 +24,7 @@ export const dataSet: DataSet = {
     ],
     notes: [
       'Not checked against a source here: the columns patient and stage of stages.csv, and the order of the hospitals.',
+      'The classes are grades, and in the order of the alphabet they are not: train with --classes negative,itc,micro,macro, evaluate with --ordered.',
       "The site is derived from the patient's number: 0 to 19 the first hospital, 20 to 39 the second, and so on.",
     ],
   },

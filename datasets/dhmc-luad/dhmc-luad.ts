@@ -7,7 +7,7 @@ export const dataSet: DataSet = {
     task: 'predominant growth pattern of a lung adenocarcinoma',
     classes: ['Acinar', 'Lepidic', 'Micropapillary', 'Papillary', 'Solid'],
     slides: '143',
-    licence: 'Asked for with the download; research use',
+    licence: 'Asked for with the download; its wording was not found in a source here',
     access: 'https://bmirds.github.io/LungCancer/: slides and MetaData_Release_1.0.csv after a request',
     officialSplit: 'None: the 143 slides were the test set of the paper that published them.',
     patientRule: 'Each slide is a patient of its own.',

@@ -20,8 +20,9 @@ async function download(name: string, files: Readonly<Record<string, string>>): 
   return folder;
 }
 
-async function built(name: string, files: Readonly<Record<string, string>>) {
-  const { csv, notes } = await (await openDataSet(name)).build(await download(name, files));
+async function built(folder: string, files: Readonly<Record<string, string>>) {
+  const name = dataSetNames.find((set) => folder.startsWith(set))!;
+  const { csv, notes } = await (await openDataSet(name)).build(await download(folder, files));
   const rows = parseCohort('built.csv', csv).rows.map(({ id, patient, label, site, split }) => ({
     id,
     patient,
@@ -106,6 +107,24 @@ describe('public data sets', () => {
         'case_submitter_id\tcity\tprimary_diagnosis\nTCGA-A2-A04P\tParis, "F"\tInfiltrating duct carcinoma, NOS\nTCGA-A2-A04Q\t\tLobular carcinoma, NOS\nTCGA-A2-A04R\t\tInfiltrating duct and lobular carcinoma\n',
     });
     expect(breast.rows.map(({ label }) => label)).toEqual(['IDC', 'ILC']);
+    const newer = await built('tcga-brca-newer', {
+      ...empty(dx('TCGA-A2-A04P'), dx('TCGA-A2-A04Q'), dx('TCGA-A2-A04R'), dx('TCGA-A2-A04S')),
+      'clinical.tsv': [
+        'cases.submitter_id\tdiagnoses.diagnosis_is_primary_disease\tdiagnoses.primary_diagnosis',
+        'TCGA-A2-A04P\ttrue\tInfiltrating duct carcinoma, NOS',
+        "TCGA-A2-A04P\t'--\t'--",
+        'TCGA-A2-A04Q\tfalse\tInfiltrating duct carcinoma, NOS',
+        'TCGA-A2-A04Q\ttrue\tLobular carcinoma, NOS',
+        'TCGA-A2-A04R\ttrue\tInfiltrating duct carcinoma, NOS',
+        'TCGA-A2-A04R\ttrue\tLobular carcinoma, NOS',
+        "TCGA-A2-A04S\ttrue\t'--",
+      ].join('\n'),
+    });
+    expect(newer.rows.map(({ patient, label }) => [patient, label])).toEqual([
+      ['TCGA-A2-A04P', 'IDC'],
+      ['TCGA-A2-A04Q', 'ILC'],
+    ]);
+    expect(newer.notes).toEqual(['2 slides have no label and are left out.']);
   });
 
   it('builds BRACS with its official split, and says when patients are not known', async () => {
@@ -127,6 +146,12 @@ describe('public data sets', () => {
       'BRACS.csv': 'WSI Filename,Patient Id\nBRACS_1,7\nBRACS_2,7\nBRACS_3,8\n',
     });
     expect(named.rows.map(({ patient }) => patient).sort()).toEqual(['7', '7', '8']);
+    // What was built before is no table of patients, wherever it lies; a table without their column is an error.
+    const again = await built('bracs', { 'BRACS.csv': 'slide,patient,label,split\nBRACS_1.svs,7,N,train\n' });
+    expect(again.notes[0]).toMatch(/No table of patients/);
+    await expect(built('bracs', { 'summary.csv': 'WSI Filename,Patient\nBRACS_1,7\n' })).rejects.toThrow(
+      /summary.csv has no column Patient Id \(it has WSI Filename, Patient\)/,
+    );
   });
 
   it('builds PANDA, DHMC-LUAD and EBRAINS from their tables', async () => {
