@@ -2,8 +2,7 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type ExplanationKind, explanationKinds } from '../mil/explain.ts';
-import type { Faithfulness } from '../mil/faithfulness.ts';
-import { type ExplainedSlide, explainRun } from '../run/explain-run.ts';
+import { type ExplainedRun, type ExplainedSlide, explainRun } from '../run/explain-run.ts';
 import { DONE, FAILED, SOME_FAILED } from './exit.ts';
 import { interruptSignal } from './interrupt.ts';
 import { addDeviceOptions, type DeviceFlags } from './options.ts';
@@ -49,9 +48,9 @@ export function configure(command: Command): void {
         signal: interruptSignal(),
         onSlide: (outcome, done, total) => void process.stderr.write(`${done + 1}/${total} ${sentence(outcome)}\n`),
       });
-      const { slides } = explained;
-      if (json) printJson({ run: resolve(run), slides: slides.map(plain), faithfulness: explained.faithfulness });
-      else print(slides, explained.faithfulness);
+      const { slides, faithfulness: measured, unmeasured } = explained;
+      if (json) printJson({ run: resolve(run), slides: slides.map(plain), faithfulness: measured, unmeasured });
+      else print(explained);
       const failed = slides.filter(({ problem }) => problem).length;
       process.exitCode = failed === 0 ? DONE : failed === slides.length ? FAILED : SOME_FAILED;
     });
@@ -86,9 +85,10 @@ function plain({ id, columns, problem }: ExplainedSlide) {
   return { id, columns, problem: problem && { code: problem.code, message: problem.problem, hint: problem.hint } };
 }
 
-function print(slides: readonly ExplainedSlide[], faithfulness: Faithfulness | null): void {
+function print({ slides, faithfulness, unmeasured }: ExplainedRun): void {
   const explained = slides.filter(({ problem }) => !problem).length;
   printLine(`${explained} of ${slides.length} slides explained; the viewer offers the scores as heatmaps.`);
+  if (unmeasured) printLine(unmeasured);
   if (!faithfulness) return;
   const { columns, baseline } = faithfulness;
   const text = (value: number) => value.toFixed(3);

@@ -43,7 +43,12 @@ export interface ExplainedSlide {
 export interface ExplainedRun {
   readonly slides: readonly ExplainedSlide[];
   readonly faithfulness: Faithfulness | null;
+  /** Why it was not measured, a sentence; null when it was, or was not asked for. */
+  readonly unmeasured: string | null;
 }
+
+const OF_A_RISK =
+  'Faithfulness is not measured: it follows the probability of the predicted class, and a survival model predicts a risk.';
 
 /**
  * A slide that cannot be explained is an outcome, not an error.
@@ -55,13 +60,14 @@ export async function explainRun(run: string, options: ExplainOptions): Promise<
   try {
     const open = await openModel(options.model, device);
     const kinds = options.kinds ?? kindsOf(open.model);
+    const unmeasured = options.measured > 0 && open.card.task === 'survival' ? OF_A_RISK : null;
     const slides: ExplainedSlide[] = [];
     const curves = new Map<string, Perturbation[]>();
     const random: Perturbation[] = [];
     for (const [done, id] of ids.entries()) {
       options.signal.throwIfAborted();
       const outcome = await explainSlide(run, id, options.model, open, kinds, async (bag, columns) => {
-        if (random.length >= options.measured || open.card.task === 'survival') return;
+        if (random.length >= options.measured || unmeasured) return;
         await measure(open, bag, columns, curves, random);
       });
       slides.push(outcome);
@@ -70,7 +76,7 @@ export async function explainRun(run: string, options: ExplainOptions): Promise<
     open.parameters.close();
     const faithfulness = random.length > 0 ? summariseFaithfulness(curves, random) : null;
     if (faithfulness) await writeJson(join(run, 'faithfulness.json'), faithfulness);
-    return { slides, faithfulness };
+    return { slides, faithfulness, unmeasured };
   } finally {
     await device.close();
   }

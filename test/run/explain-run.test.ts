@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -97,6 +97,23 @@ describe('explaining a run', () => {
       'sensitivity',
       'hidden_attention',
     ]);
+  });
+
+  it('of a survival model says that faithfulness is not measured', async () => {
+    const path = join(folder, 'risk');
+    await saveRandomModel(path, { task: 'survival', classes: ['early', 'middle', 'late'] });
+    const of = join(folder, 'followed');
+    const slide = join(of, 'slides', 'first');
+    await cp(join(run(), 'slides', 'first'), slide, { recursive: true });
+    const predictor = await openPredictor(path, { modelType: null, device: 'wasm', threads: 1 });
+    const prediction = { model: { name: 'risk', hash: predictor.model.hash } };
+    await predictor.close();
+    await writeFile(join(slide, 'prediction.json'), JSON.stringify(prediction));
+    const found = await explainRun(of, options({ model: path }));
+    expect(found.slides[0]!.problem).toBeNull();
+    expect(found).toMatchObject({ faithfulness: null, unmeasured: expect.stringMatching(/not measured.*risk/) });
+    const unasked = await explainRun(of, options({ model: path, measured: 0 }));
+    expect(unasked.unmeasured).toBeNull();
   });
 
   it('takes the kinds and slides that are asked for', async () => {
