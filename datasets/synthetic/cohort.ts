@@ -8,7 +8,7 @@ import type { Stain } from './paint.ts';
 import { DEFAULT_STAIN, type SyntheticTruth, writeSyntheticSlide } from './slide.ts';
 
 export type SyntheticLabel = 'normal' | 'tumour';
-export type SyntheticSite = 'A' | 'B';
+export type SyntheticSite = 'A' | 'B' | 'C';
 
 export interface SyntheticCohortOptions {
   readonly slides: number;
@@ -18,8 +18,12 @@ export interface SyntheticCohortOptions {
   readonly heightPx?: Level0Px;
   /** 0.5 unless given. */
   readonly mpp?: Mpp;
-  /** Every sixth slide has pen on it, every sixth another zone out of focus, and the last one is empty glass; none unless asked for. */
-  readonly artefacts?: boolean;
+  /** Only the slides of one split, those that the whole cohort would have. */
+  readonly split?: CohortSlide['split'];
+  /** Where all slides come from; A and B in turn unless given. */
+  readonly site?: SyntheticSite;
+  /** What went wrong with every slide; nothing unless given. */
+  readonly artefacts?: readonly Artefact[];
   /** Hears of each slide when it is written. */
   readonly onSlide?: (slide: CohortSlide) => void;
 }
@@ -41,29 +45,36 @@ export interface SyntheticCohort {
   readonly slides: readonly CohortSlide[];
 }
 
-/** Laboratory B stains bluer and scans under a warmer lamp. */
+/** Laboratory B stains bluer and scans under a warmer lamp; C is like neither: paler nuclei, more eosin. */
 const STAINS: Record<SyntheticSite, Stain> = {
   A: DEFAULT_STAIN,
   B: { haematoxylin: [0.96, 0.88, 0.4], eosin: [0.14, 0.46, 0.2], glass: [244, 242, 238] },
+  C: { haematoxylin: [0.62, 0.78, 0.42], eosin: [0.08, 0.56, 0.3], glass: [242, 239, 232] },
 };
 const TEST_SHARE = 0.25;
 
-/** Writes `synthetic-01.tif`, its truth, ... and `manifest.csv` into `directory`. Labels, sites and splits are balanced. */
+/**
+ * Writes `synthetic-01.tif`, its truth, ... and `manifest.csv` into `directory`. Labels, sites and splits are balanced. The same seed
+ * gives the same slides, also when their stain or what went wrong with them is another.
+ */
 export async function writeSyntheticCohort(
   directory: string,
   options: SyntheticCohortOptions,
 ): Promise<SyntheticCohort> {
-  const { slides: count, seed, widthPx = 6000, heightPx = 4500, mpp = 0.5 } = options;
+  const { slides: count, seed, widthPx = 6000, heightPx = 4500, mpp = 0.5, artefacts = [] } = options;
   await mkdir(directory, { recursive: true });
   const slides: CohortSlide[] = [];
-  for (const [i, row] of plan(count, seed).entries()) {
+  for (const [i, planned] of plan(count, seed).entries()) {
+    if (options.split && planned.split !== options.split) continue;
+    const row = { ...planned, site: options.site ?? planned.site };
     const number = String(i + 1).padStart(2, '0');
     const id = `synthetic-${number}`;
     const path = join(directory, `${id}.tif`);
-    const artefacts = options.artefacts ? artefactsOf(i, count) : [];
     const look = { widthPx, heightPx, mpp, tumour: row.label === 'tumour', stain: STAINS[row.site], artefacts };
     const truth = await writeSyntheticSlide(path, { seed: seed * 1000 + i, ...look });
-    const slide: CohortSlide = { id, path, patient: `P${number}`, ...row, truth };
+    // On empty glass there is no tumour, whatever was planned.
+    const label = truth.tumour ? 'tumour' : 'normal';
+    const slide: CohortSlide = { id, path, patient: `P${number}`, ...row, label, truth };
     slides.push(slide);
     options.onSlide?.(slide);
   }
@@ -75,11 +86,6 @@ export async function writeSyntheticCohort(
   await writeFile(`${manifest}.partial`, `${['slide,patient,label,mpp,split,site', ...lines].join('\n')}\n`);
   await rename(`${manifest}.partial`, manifest);
   return { manifest, slides };
-}
-
-function artefactsOf(i: number, count: number): Artefact[] {
-  if (i === count - 1) return ['empty'];
-  return i % 6 === 1 ? ['pen'] : i % 6 === 4 ? ['blur'] : [];
 }
 
 /** Per label: the last quarter is for testing (one slide at least), and the sites alternate. */

@@ -2,7 +2,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { writeSyntheticCohort } from '../../datasets/synthetic/cohort.ts';
 import { formatTable, parseTable } from '../csv.ts';
 import { UserError } from '../errors.ts';
@@ -17,6 +17,7 @@ import { readCohort } from '../train/cohort.ts';
 import { type TrainingResult, trainCohort } from '../train/training-run.ts';
 import { type ServedViewer, serveViewer } from '../viewer/server.ts';
 import { runAndPrint } from './batch.ts';
+import { runWithArtefacts } from './demo-artefacts.ts';
 import { interruptSignal, untilInterrupted } from './interrupt.ts';
 import { addDeviceOptions, type DeviceFlags, lineOptions, parsePort } from './options.ts';
 import { printLine } from './print.ts';
@@ -26,6 +27,7 @@ import { DEFAULT_PORT } from './view.ts';
 type Flags = DeviceFlags & {
   readonly port: number;
   readonly serve: boolean;
+  readonly artefacts?: boolean;
   readonly json?: boolean;
   readonly verbose?: boolean;
 };
@@ -41,6 +43,12 @@ export function configure(command: Command): void {
   addDeviceOptions(command)
     .option('--port <n>', 'port on 127.0.0.1; the next free one is taken if it is in use', parsePort, DEFAULT_PORT)
     .option('--no-serve', 'end after the table')
+    .addOption(
+      new Option(
+        '--artefacts',
+        'run the held-out slides again with pen, out of focus, in other colours and without tissue, and say what that costs',
+      ).conflicts('json'),
+    )
     .option('--json', 'print one JSON object')
     .action(async () => {
       const flags = command.optsWithGlobals<Flags>();
@@ -52,12 +60,13 @@ export function configure(command: Command): void {
       try {
         const tiling = plainTiling(line.patchPx, line.patchMpp);
         await runAndPrint([tables.heldOut], line, tiling, { ...flags, out: run }, signal);
+        if (!flags.json) {
+          printLine(`Cross-validated ${aucSentence(trained.evaluation)} (${FOLDS} folds by patient)`);
+          printLine(`Held out ${aucSentence(await evaluateRun(run))} (slides that no fold has seen)`);
+        }
+        if (flags.artefacts) await runWithArtefacts(join(FOLDER, 'artefacts'), tables.heldOut, COHORT, line, signal);
       } finally {
         await line.close();
-      }
-      if (!flags.json) {
-        printLine(`Cross-validated ${aucSentence(trained.evaluation)} (${FOLDS} folds by patient)`);
-        printLine(`Held out ${aucSentence(await evaluateRun(run))} (slides that no fold has seen)`);
       }
       if (flags.serve) await serve(run, flags.port, signal);
     });

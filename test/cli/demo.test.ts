@@ -37,6 +37,33 @@ describe('lamina demo', () => {
   );
 
   it(
+    'says what pen, blur, another stain and empty glass cost on the same slides',
+    async () => {
+      const args = ['demo', '--no-serve', '--artefacts', '--device', 'wasm'];
+      const { code, stdout } = await start(args, { cwd }).ended;
+      expect(code).toBe(0);
+      const [, ...lines] = stdout.slice(stdout.indexOf('what is wrong')).trimEnd().split('\n');
+      const [clean, pen, blur, stain, empty] = lines.map((line) => {
+        const [name, ...numbers] = line.trim().split(/ {2,}/);
+        const [slides, noTissue, patches, change, blurred, ink, auc] = numbers.map(Number);
+        return { name, slides, noTissue, patches, change, blurred, ink, auc };
+      });
+      expect(clean).toMatchObject({ name: 'nothing', slides: 6, noTissue: 0, change: 0, blurred: 0, ink: 0 });
+      expect(clean!.auc).toBeGreaterThanOrEqual(0.9);
+      // A stroke across the slide hides tissue under it, and touches patches beside it; a third of the slide is out of focus.
+      expect(pen!.change).toBeLessThan(-10);
+      expect(pen!.ink).toBeGreaterThan(0);
+      expect(blur!.blurred).toBeGreaterThan(0.15 * clean!.patches!);
+      expect(blur!.patches! + blur!.blurred!).toBe(clean!.patches);
+      expect(stain!.patches).toBeGreaterThan(0.9 * clean!.patches!);
+      expect(stain!.auc).toBeGreaterThanOrEqual(0);
+      expect(empty).toMatchObject({ slides: 6, noTissue: 6, patches: 0, auc: Number.NaN });
+      expect((await start([...args, '--json'], { cwd }).ended).code).toBe(2);
+    },
+    2 * TWO_MINUTES,
+  );
+
+  it(
     'uses all of it again, and takes another port when its own is in use',
     async () => {
       const server = createServer().listen(0, '127.0.0.1');

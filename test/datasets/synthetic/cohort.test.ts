@@ -2,7 +2,11 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type SyntheticCohort, writeSyntheticCohort } from '../../../datasets/synthetic/cohort.ts';
+import {
+  type SyntheticCohort,
+  type SyntheticCohortOptions,
+  writeSyntheticCohort,
+} from '../../../datasets/synthetic/cohort.ts';
 
 let folder: string;
 let cohort: SyntheticCohort;
@@ -33,6 +37,20 @@ describe('a synthetic cohort', () => {
     expect(rows.map((row) => row[2])).toEqual(cohort.slides.map(({ label }) => label));
     expect(new Set(rows.map((row) => row[1])).size).toBe(6);
     for (const [slide] of rows) expect((await stat(join(dirname(cohort.manifest), slide!))).size).toBeGreaterThan(1000);
+  });
+
+  it('has the same slides of one split again, of another laboratory or with something wrong', async () => {
+    const size = { widthPx: 900, heightPx: 700 };
+    const again = async (changes: Partial<SyntheticCohortOptions>) =>
+      (await writeSyntheticCohort(join(folder, 'again'), { slides: 6, seed: 3, ...size, split: 'test', ...changes }))
+        .slides;
+    const tests = cohort.slides.filter(({ split }) => split === 'test');
+    const elsewhere = await again({ site: 'C' });
+    expect(elsewhere.map(({ id, label, site }) => [id, label, site])).toEqual(
+      tests.map(({ id, label }) => [id, label, 'C']),
+    );
+    expect(elsewhere.map(({ truth }) => truth.nests)).toEqual(tests.map(({ truth }) => truth.nests));
+    expect((await again({ artefacts: ['empty'] })).map(({ label }) => label)).toEqual(tests.map(() => 'normal'));
   });
 
   it('reports every slide as it is written', () => {
