@@ -203,11 +203,11 @@ export function pairsPerCase(
     if (!events[i]) continue;
     for (let j = 0; j < times.length; j++) {
       if (!(times[i]! < times[j]! || (times[i] === times[j] && !events[j]))) continue;
-      const wrong = Number(risks[j]! - risks[i]! > TIED_RISK);
-      for (const one of [i, j]) {
-        comparable[one]!++;
-        discordant[one]! += wrong;
-      }
+      comparable[i]!++;
+      comparable[j]!++;
+      if (risks[j]! - risks[i]! <= TIED_RISK) continue;
+      discordant[i]!++;
+      discordant[j]!++;
     }
   }
   return times.map((_, i) => ({ comparable: comparable[i]!, discordant: discordant[i]! }));
