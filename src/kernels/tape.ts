@@ -69,11 +69,11 @@ export class Tape {
   }
 
   /**
-   * A new tensor that only passes from one kernel to the next: stored as f16 where the device does so. While recording it is
-   * f32, as the gradients are.
+   * A new tensor that only passes from one kernel to the next: stored as f16 where the device does so. In training it is f32,
+   * as the gradients are, and so also inside `checkpoint`: the way back computes it again and must find the same.
    */
   createPassing(shape: readonly number[], needsGradient = false): Tensor {
-    if (this.recording || !this.device.half) return this.create(shape, needsGradient);
+    if (this.training || !this.device.half) return this.create(shape, needsGradient);
     const length = sizeOf(shape);
     const { storage } = this.create([Math.ceil(length / 2)]);
     return { ...tensor(storage, 0, shape), half: true };
