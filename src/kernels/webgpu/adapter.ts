@@ -7,6 +7,8 @@ export interface DeviceRestrictions {
   readonly subgroups?: boolean;
   /** A software adapter's time to compile grows with the workgroup. */
   readonly scanThreads?: number;
+  /** Bytes; `limits` cannot go below the 128 MiB that every GPU has. */
+  readonly maxBinding?: number;
 }
 
 const LIMITS = [

@@ -41,6 +41,10 @@ export interface WebGpuDeviceOptions {
   readonly sources: Readonly<Record<string, string>>;
   /** Threads of a scan's workgroup. */
   readonly scanThreads?: number;
+  /** Bytes of the largest binding, if fewer than the GPU allows. */
+  readonly maxBinding?: number;
+  /** Whether the scan may use subgroups, where the GPU has them: `lanesFollowThreads`. */
+  readonly subgroups?: boolean;
   /** Store what only passes between kernels as f16, if the GPU can. */
   readonly half?: boolean;
   /** How to wait for the GPU, where there is a better way than to await. */
@@ -86,16 +90,17 @@ export class WebGpuDevice implements Device {
 
   constructor(gpu: GPUDevice, options: WebGpuDeviceOptions) {
     const { name, sources, scanThreads = SCAN_THREADS, half, waitFor, owner } = options;
+    const { maxBinding = Number.POSITIVE_INFINITY, subgroups: inOrder = true } = options;
     this.#gpu = gpu;
     this.#waitFor = waitFor ?? ((work) => work);
     this.half = half === true && gpu.features.has('shader-f16');
     this.name = this.half ? `${name}, activations in f16` : name;
     this.#kept.push(owner);
     const { limits } = gpu;
-    const subgroups = gpu.features.has('subgroups');
+    const subgroups = inOrder && gpu.features.has('subgroups');
     this.capabilities = {
       subgroup: subgroups ? gpu.adapterInfo.subgroupMinSize : 0,
-      maxBinding: Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize),
+      maxBinding: Math.min(maxBinding, limits.maxStorageBufferBindingSize, limits.maxBufferSize),
       maxBuffers: limits.maxStorageBuffersPerShaderStage,
       workgroupBytes: limits.maxComputeWorkgroupStorageSize,
       scanThreads: Math.min(scanThreads, limits.maxComputeInvocationsPerWorkgroup),
@@ -182,8 +187,11 @@ export class WebGpuDevice implements Device {
         return { storage, offset: 0, length };
       },
     };
-    for (const pass of passes[kernel](call as never)) this.dispatch(pass);
-    for (const storage of scratch) this.#pool.give(storage);
+    try {
+      for (const pass of passes[kernel](call as never)) this.dispatch(pass);
+    } finally {
+      for (const storage of scratch) this.#pool.give(storage);
+    }
   }
 
   async read(view: View): Promise<Float32Array> {
@@ -214,6 +222,8 @@ export class WebGpuDevice implements Device {
     try {
       await this.#waitFor(this.#gpu.queue.onSubmittedWorkDone());
       await this.#checkWork();
+      // Of a lost device all work counts as done.
+      this.#checkOpen();
     } catch (error) {
       throw await this.#reason(error);
     }

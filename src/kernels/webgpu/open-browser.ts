@@ -1,6 +1,7 @@
 /** The WebGPU device of a browser. */
 import { adapterName, requestAdapter, requestDevice } from './adapter.ts';
 import { WebGpuDevice } from './device.ts';
+import { lanesFollowThreads } from './lanes.ts';
 
 /**
  * Opens the GPU, or null when there is none (or only a software adapter, unless `software` allows it).
@@ -12,5 +13,11 @@ export async function openWebGpu(
   { software = false, required = false } = {},
 ): Promise<WebGpuDevice | null> {
   const adapter = await requestAdapter(navigator.gpu, { software, required });
-  return adapter && new WebGpuDevice(await requestDevice(adapter), { name: adapterName(adapter), sources });
+  if (!adapter) return null;
+  const device = await requestDevice(adapter);
+  return new WebGpuDevice(device, {
+    name: adapterName(adapter),
+    sources,
+    subgroups: await lanesFollowThreads(device),
+  });
 }

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { adapterName, type DeviceRestrictions, requestAdapter, requestDevice } from './adapter.ts';
 import { WebGpuDevice } from './device.ts';
+import { lanesFollowThreads } from './lanes.ts';
 import { restDuring } from './rest.ts';
 
 export interface OpenOptions {
@@ -19,18 +20,22 @@ export interface OpenOptions {
  * @throws UserError `no-gpu` if `required` and there is none.
  */
 export async function openWebGpu(options: OpenOptions = {}): Promise<WebGpuDevice | null> {
-  const { software = false, required = false, half = false, restrict } = options;
+  const { software = false, required = false, half = false, restrict = {} } = options;
   // Dawn's instance keeps Node alive while referenced: the device drops it when closed.
   const gpu = await createDawn();
   const adapter = await requestAdapter(gpu, { software, required });
   if (!adapter) return null;
-  return new WebGpuDevice(await requestDevice(adapter, restrict), {
+  const device = await requestDevice(adapter, restrict);
+  const { scanThreads, maxBinding } = restrict;
+  return new WebGpuDevice(device, {
     name: adapterName(adapter),
     sources: readShaders(),
     owner: gpu,
     waitFor: restDuring,
     half,
-    ...(restrict?.scanThreads && { scanThreads: restrict.scanThreads }),
+    subgroups: await lanesFollowThreads(device, scanThreads),
+    ...(scanThreads && { scanThreads }),
+    ...(maxBinding && { maxBinding }),
   });
 }
 

@@ -4,6 +4,7 @@ import { adapterName, requestAdapter, requestDevice } from '../../../src/kernels
 import { listAdapters } from '../../../src/kernels/webgpu/adapters.ts';
 import type { WebGpuDevice } from '../../../src/kernels/webgpu/device.ts';
 import { WebGpuDevice as Device } from '../../../src/kernels/webgpu/device.ts';
+import { lanesFollowThreads } from '../../../src/kernels/webgpu/lanes.ts';
 import { createDawn, openWebGpu, readShaders } from '../../../src/kernels/webgpu/open-node.ts';
 import { loadSwiftShader, openSwiftShader, withoutSwiftShader } from './swiftshader.ts';
 
@@ -18,11 +19,11 @@ describe.skipIf(withoutSwiftShader)(`the WebGPU device ${withoutSwiftShader ?? '
     return device;
   };
   /** A device whose GPUDevice the test holds, to lose it, and whose shaders it may spoil. */
-  const openBare = async (change: (sources: Record<string, string>) => void = () => {}) => {
+  const openBare = async (change: (sources: Record<string, string>) => void = () => {}, restrict = {}) => {
     loadSwiftShader();
     const owner = await createDawn();
     const adapter = await requestAdapter(owner, { software: true, required: true });
-    const gpu = await requestDevice(adapter!);
+    const gpu = await requestDevice(adapter!, restrict);
     const sources = readShaders();
     change(sources);
     const device = new Device(gpu, { name: adapterName(adapter!), sources, owner });
@@ -100,6 +101,15 @@ describe.skipIf(withoutSwiftShader)(`the WebGPU device ${withoutSwiftShader ?? '
     expect(() => device.run('fill', [whole], [large.length, 0])).toThrow(/128 MiB/);
   });
 
+  it('gives back what a kernel took that came to nothing', async () => {
+    const device = await openDevice({ maxBinding: 4096 });
+    const x = { storage: device.create(4000), offset: 0, length: 4000 };
+    const before = device.memory().live;
+    // One row of 16 kB.
+    expect(() => device.run('sumRows', [x, x], [1, 4000])).toThrow(UserError);
+    expect(device.memory().live).toBe(before);
+  });
+
   it('shows the line that does not compile', async () => {
     const { device } = await openBare((sources) => {
       sources.fill = sources.fill!.replace('args.value;', 'args.volume;');
@@ -125,6 +135,24 @@ describe.skipIf(withoutSwiftShader)(`the WebGPU device ${withoutSwiftShader ?? '
     expect(() => device.create(4)).toThrow(/was lost/);
     await expect(device.read(view)).rejects.toMatchObject({ code: 'device-lost' });
     await expect(device.finish()).rejects.toMatchObject({ code: 'device-lost' });
+  });
+
+  it('has finished nothing when it is lost on the way', async () => {
+    const { gpu, device } = await openBare();
+    const view = { storage: device.create(4), offset: 0, length: 4 };
+    device.run('fill', [view], [4, 1]);
+    const finishing = device.finish();
+    gpu.destroy();
+    await expect(finishing).rejects.toMatchObject({ code: 'device-lost' });
+  });
+
+  it('uses subgroups only where threads lie in them in their order', async () => {
+    const { gpu, device } = await openBare();
+    expect(await lanesFollowThreads(gpu)).toBe(true);
+    expect(device.capabilities.subgroup).toBe(4);
+    const unordered = new Device(gpu, { name: 'other', sources: readShaders(), subgroups: false });
+    expect(unordered.capabilities.subgroup).toBe(0);
+    expect(await lanesFollowThreads((await openBare(undefined, { subgroups: false })).gpu)).toBe(false);
   });
 
   it('closes under running work, and the process lives', async () => {
