@@ -72,7 +72,7 @@ export function addParts(part: View, parts: number, out: View | null, accumulate
   return {
     shader: 'sumParts',
     views: { part, C: out },
-    params: { m: 1, n, parts, accumulate },
+    params: { m: 1, n, parts, accumulate, C_stride: n },
     constants: { ACTIVATION: -1 },
     groups: strided(n, 64),
   };
@@ -83,9 +83,37 @@ export function window(view: View, from: number, length: number): View {
   return { ...view, offset: view.offset + from, length };
 }
 
+/** How many rows of so many elements fit one binding, wherever they begin. */
+export function rowsInBinding(width: number, { maxBinding }: Capabilities): number {
+  return Math.max(1, Math.floor((maxBinding - 256) / (4 * width)));
+}
+
+/**
+ * Rows by pieces that fit one binding each; one piece, usually, and without rows one of none.
+ * @param widths elements that a row has in each view; views that are not named are left whole.
+ */
+export function* bands(count: number, widths: Readonly<Record<string, number>>, gpu: Capabilities) {
+  const most = rowsInBinding(Math.max(...Object.values(widths)), gpu);
+  let row0 = 0;
+  do {
+    const [first, rows] = [row0, Math.min(most, count - row0)];
+    const of = (views: Pass['views']): Pass['views'] => {
+      if (rows === count) return views;
+      const cut = { ...views };
+      for (const name in widths) {
+        const view = views[name];
+        if (view) cut[name] = window(view, first * widths[name]!, rows * widths[name]!);
+      }
+      return cut;
+    };
+    yield { row0, rows, of };
+    row0 += most;
+  } while (row0 < count);
+}
+
 /** Channels by pieces whose rows of L tokens fit one binding each. */
-export function* slabs(D: number, L: number, { maxBinding }: Capabilities) {
-  const most = Math.max(1, Math.floor((maxBinding - 256) / (4 * L)));
+export function* slabs(D: number, L: number, gpu: Capabilities) {
+  const most = rowsInBinding(L, gpu);
   for (let channel0 = 0; channel0 < D && L > 0; channel0 += most) {
     const channels = Math.min(most, D - channel0);
     const rows = (view: View | null): View | null => view && window(view, channel0 * L, channels * L);

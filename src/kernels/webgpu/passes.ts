@@ -2,60 +2,86 @@
  * How each kernel is dispatched: which shaders, one after another, with which constants and how many workgroups.
  *
  * A pass hands views to a shader by the names of its bindings (names it does not have are ignored) and numbers by the
- * names in its `struct Args`; offsets of views are filled in by the device.
+ * names in its `struct Args`; offsets of views are filled in by the device. What has more rows than a binding can hold goes by
+ * bands of rows (`bands`), each with its own pass.
  */
+import type { View } from '../device.ts';
 import type { KernelName } from '../kernels.ts';
-import { addParts, type Call, columns, flat, type Pass, type Plan, partsOf, slabs, strided, window } from './pass.ts';
+import {
+  addParts,
+  bands,
+  type Call,
+  type Capabilities,
+  columns,
+  flat,
+  type Pass,
+  type Plan,
+  partsOf,
+  rowsInBinding,
+  slabs,
+  strided,
+  type Views,
+  window,
+} from './pass.ts';
 import { selectiveScan, selectiveScanBackward } from './scan-passes.ts';
+import type { Constants } from './shader.ts';
 
 export const passes: { readonly [K in KernelName]: Plan<K> } = {
   fill: elementwise('fill'),
   add: elementwise('add'),
   multiply: elementwise('multiply'),
-  transpose: ({ views, params }) => [
-    { shader: 'transpose', views, params, groups: flat(Math.ceil(params.r / 32) * Math.ceil(params.c / 32)) },
-  ],
+  *transpose({ views: { x, y }, params: { r, c }, gpu }) {
+    const [most, mostOfY] = [rowsInBinding(c, gpu), rowsInBinding(r, gpu)];
+    for (const [top, rows] of pieces(r, most)) {
+      for (const [left, width] of pieces(c, mostOfY)) {
+        yield {
+          shader: 'transpose',
+          views: { x: block(x, c, [top, rows], [left, width]), y: block(y, r, [left, width], [top, rows]) },
+          params: { r: rows, c: width, x_stride: c, y_stride: r },
+          groups: flat(Math.ceil(rows / 32) * Math.ceil(width / 32)),
+        };
+      }
+    }
+  },
   matmul,
-  *sumRows({ views, params, scratch }) {
+  *sumRows({ views, params, gpu, scratch }) {
     const { r, c } = params;
-    const parts = partsOf(r);
-    const part = scratch(parts * c);
-    yield { shader: 'sumRows', views: { x: views.x, part }, params, groups: [columns(c), parts] };
-    yield addParts(part, parts, views.out, 1);
+    const part = scratch(partsOf(r) * c);
+    for (const { rows, of } of bands(r, { x: c }, gpu)) {
+      const parts = partsOf(rows);
+      yield { shader: 'sumRows', views: { ...of(views), part }, params: { r: rows, c }, groups: [columns(c), parts] };
+      yield addParts(part, parts, views.out, 1);
+    }
   },
-  activation: ({ views, params }) => [
-    { shader: 'activation', views, params, constants: { KIND: params.kind }, groups: strided(params.n) },
-  ],
-  activationBackward: ({ views, params }) => [
-    { shader: 'activationBackward', views, params, constants: { KIND: params.kind }, groups: strided(params.n) },
-  ],
-  dropout: ({ views, params }) => [
-    {
-      shader: 'dropout',
-      views,
-      params: { ...params, threshold: Math.min(2 ** 32 - 1, Math.floor(Math.fround(params.p) * 2 ** 32)) },
-      groups: strided(params.n),
-    },
-  ],
-  layerNorm: rowwise('layerNorm'),
-  *layerNormBackward({ views, params, scratch }) {
-    const { r, d } = params;
-    const parts = partsOf(r);
-    const part = scratch(2 * parts * d);
-    yield { shader: 'layerNormWeights', views: { ...views, part }, params, groups: [columns(d), parts] };
-    yield addParts(part, parts, views.dweight, 1);
-    yield addParts(window(part, parts * d, parts * d), parts, views.dbias, 1);
-    yield { shader: 'layerNormBackward', views, params, groups: flat(r) };
+  activation: elementwise('activation', [], ({ kind }) => ({ KIND: kind })),
+  activationBackward: elementwise('activationBackward', [], ({ kind }) => ({ KIND: kind })),
+  dropout: ({ params, ...call }) => {
+    const threshold = Math.min(2 ** 32 - 1, Math.floor(Math.fround(params.p) * 2 ** 32));
+    return elementwise('dropout')({ ...call, params: { ...params, threshold } as typeof params });
   },
-  rmsNorm: rowwise('rmsNorm'),
-  *rmsNormBackward({ views, params, scratch }) {
+  layerNorm: rowwise('layerNorm', ({ d }) => ({ x: d, y: d, stats: 2 })),
+  *layerNormBackward({ views, params, gpu, scratch }) {
     const { r, d } = params;
-    const parts = partsOf(r);
-    const part = scratch(parts * d);
-    // dsum may lie where dy or dres lies: the weights go first.
-    yield { shader: 'rmsNormWeights', views: { ...views, part }, params, groups: [columns(d), parts] };
-    yield addParts(part, parts, views.dweight, 1);
-    yield { shader: 'rmsNormBackward', views, params, groups: flat(r) };
+    const part = scratch(2 * partsOf(r) * d);
+    for (const { rows, of } of bands(r, { x: d, dy: d, stats: 2, dx: d }, gpu)) {
+      const [band, parts] = [{ views: { ...of(views), part }, params: { ...params, r: rows } }, partsOf(rows)];
+      yield { shader: 'layerNormWeights', ...band, groups: [columns(d), parts] };
+      yield addParts(part, parts, views.dweight, 1);
+      yield addParts(window(part, parts * d, parts * d), parts, views.dbias, 1);
+      yield { shader: 'layerNormBackward', ...band, groups: flat(rows) };
+    }
+  },
+  rmsNorm: rowwise('rmsNorm', ({ d }) => ({ x: d, residual: d, y: d, sum: d, rstd: 1 })),
+  *rmsNormBackward({ views, params, gpu, scratch }) {
+    const { r, d } = params;
+    const part = scratch(partsOf(r) * d);
+    for (const { rows, of } of bands(r, { sum: d, dy: d, dres: d, rstd: 1, dsum: d }, gpu)) {
+      const [band, parts] = [{ views: { ...of(views), part }, params: { ...params, r: rows } }, partsOf(rows)];
+      // dsum may lie where dy or dres lies: the weights go first.
+      yield { shader: 'rmsNormWeights', ...band, groups: [columns(d), parts] };
+      yield addParts(part, parts, views.dweight, 1);
+      yield { shader: 'rmsNormBackward', ...band, groups: flat(rows) };
+    }
   },
   *conv1d({ views, params, gpu }) {
     const constants = { W: params.W, SILU: params.silu === 1, REVERSED: params.reversed === 1 };
@@ -82,28 +108,30 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       };
     }
   },
-  convTail: ({ views, params }) => [
-    { shader: 'convTail', views, params, groups: [Math.ceil((params.D * (params.W - 1)) / 64)] },
-  ],
+  *convTail({ views, params, gpu }) {
+    const { D, L, W } = params;
+    for (const { rows, of } of bands(D, { x: L, tailIn: W - 1, tailOut: W - 1 }, gpu)) {
+      const groups = [Math.ceil((rows * (W - 1)) / 64)] as const;
+      yield { shader: 'convTail', views: of(views), params: { ...params, D: rows }, groups };
+    }
+  },
   selectiveScan,
   selectiveScanBackward,
-  *attentionPool({ views, params, scratch }) {
-    const { L, d, bags } = params;
-    const parts = partsOf(L / bags);
-    const part = scratch(parts * bags * d);
-    yield { shader: 'attentionPool', views, params, constants: { LANES: 256 }, groups: flat(bags) };
-    yield {
-      shader: 'weightedRows',
-      views: { ...views, weights: views.attention, part },
-      params,
-      groups: [columns(d), Math.min(bags, 1024), parts],
-    };
+  *attentionPool(call) {
+    const { views, params } = call;
+    yield { shader: 'attentionPool', views, params, constants: { LANES: 256 }, groups: flat(params.bags) };
+    const { part, parts, passes } = poolPasses(call, 'weightedRows', { h: params.d }, params);
+    yield* passes({ ...views, weights: views.attention });
     yield addParts(part, parts, views.pooled, 0);
   },
-  *attentionPoolBackward({ views, params, scratch }) {
-    if (!params.L) return;
-    const centred = scratch(params.L);
-    yield { shader: 'attentionPoolBackward', views: { ...views, centred }, params, groups: flat(params.L) };
+  *attentionPoolBackward({ views, params, gpu, scratch }) {
+    const { L, d } = params;
+    if (!L) return;
+    const centred = scratch(L);
+    for (const { row0, rows, of } of bands(L, { h: d, dh: d }, gpu)) {
+      const band = { views: { ...of(views), centred }, params: { ...params, row0, rows } };
+      yield { shader: 'attentionPoolBackward', ...band, groups: flat(rows) };
+    }
     yield {
       shader: 'attentionScoresBackward',
       views: { ...views, centred },
@@ -112,11 +140,10 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       groups: flat(params.bags),
     };
   },
-  *attentionPoolChunk({ views, params, scratch }) {
+  *attentionPoolChunk(call) {
+    const { views, params, scratch } = call;
     const { L, d } = params;
     if (!L) return;
-    const parts = partsOf(L);
-    const part = scratch(parts * d);
     const weights = scratch(L + 1);
     yield {
       shader: 'attentionPoolChunk',
@@ -125,12 +152,8 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       constants: { LANES: 256 },
       groups: [1],
     };
-    yield {
-      shader: 'weightedRows',
-      views: { h: views.h, weights, part },
-      params: { ...params, bags: 1 },
-      groups: [columns(d), 1, parts],
-    };
+    const { part, parts, passes } = poolPasses(call, 'weightedRows', { h: d }, { ...params, bags: 1 });
+    yield* passes({ h: views.h, weights });
     yield {
       shader: 'attentionPoolChunkSum',
       views: { ...views, part, weights },
@@ -138,19 +161,13 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       groups: [columns(d)],
     };
   },
-  *poolRows({ views, params, scratch }) {
+  *poolRows(call) {
+    const { views, params, scratch } = call;
     const { L, c, bags } = params;
-    const parts = partsOf(L / bags);
-    const part = scratch(parts * bags * c);
-    const found = scratch(parts * bags * c);
     const constants = { MAXIMUM: params.kind === 1 };
-    yield {
-      shader: 'poolRows',
-      views: { ...views, part, found },
-      params,
-      constants,
-      groups: [columns(c), Math.min(bags, 1024), parts],
-    };
+    const { part, parts, passes } = poolPasses(call, 'poolRows', { x: c }, { L, bags, d: c }, constants);
+    const found = scratch(part.length);
+    yield* passes(views, found);
     yield {
       shader: 'poolRowsEnd',
       views: { ...views, part, found },
@@ -159,30 +176,57 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       groups: strided(bags * c, 64),
     };
   },
-  poolRowsBackward: ({ views, params }) => [
-    {
-      shader: 'poolRowsBackward',
-      views,
-      params,
-      constants: { MAXIMUM: params.kind === 1 },
-      groups: strided(params.L * params.c),
-    },
-  ],
-  softmaxRows: rowwise('softmaxRows'),
-  softmaxRowsBackward: rowwise('softmaxRowsBackward'),
-  gatherRows: ({ views, params }) => [{ shader: 'gatherRows', views, params, groups: strided(params.n * params.c) }],
-  *scatterRows({ views, params, scratch }) {
+  *poolRowsBackward({ views, params, gpu }) {
+    const { L, c, kind } = params;
+    for (const { row0, rows, of } of bands(L, { dx: c }, gpu)) {
+      yield {
+        shader: 'poolRowsBackward',
+        views: of(views),
+        params: { ...params, row0, count: rows },
+        constants: { MAXIMUM: kind === 1 },
+        groups: strided(rows * c),
+      };
+    }
+  },
+  softmaxRows: rowwise('softmaxRows', ({ c }) => ({ x: c, y: c })),
+  softmaxRowsBackward: rowwise('softmaxRowsBackward', ({ c }) => ({ y: c, dy: c, dx: c })),
+  *gatherRows({ views, params, gpu }) {
+    const { n, c, accumulate } = params;
+    // A row of y comes from one band of x; to the others it adds nothing.
+    for (const from of bands(views.x!.length / c, { x: c }, gpu)) {
+      for (const to of bands(n, { index: 1, y: c }, gpu)) {
+        yield {
+          shader: 'gatherRows',
+          views: { ...to.of(views), x: from.of(views).x },
+          params: { n: to.rows, c, accumulate: from.row0 ? 1 : accumulate, row0: from.row0, rows: from.rows },
+          groups: strided(to.rows * c),
+        };
+      }
+    }
+  },
+  *scatterRows({ views, params, gpu, scratch }) {
     const { n, c } = params;
     const r = views.dx!.length / c;
     const seen = scratch(2 * r);
-    yield { shader: 'fill', views: { x: seen }, params: { n: 2 * r, value: 0 }, groups: strided(2 * r) };
+    yield* elements({ shader: 'fill', views: { x: seen }, params: { value: 0 } }, 2 * r, gpu);
     yield { shader: 'scatterCount', views: { ...views, seen }, params, groups: strided(n) };
-    yield { shader: 'scatterRows', views: { ...views, seen }, params: { ...params, r }, groups: strided(r * c) };
+    for (const to of bands(r, { dx: c }, gpu)) {
+      for (const from of bands(n, { dy: c }, gpu)) {
+        yield {
+          shader: 'scatterRows',
+          views: { ...to.of(views), dy: from.of(views).dy, seen },
+          params: { rows: to.rows, row0: to.row0, c, n, n0: from.row0, n1: from.row0 + from.rows },
+          groups: strided(to.rows * c),
+        };
+      }
+    }
   },
-  gatherColumns: ({ views, params }) => [
-    { shader: 'gatherColumns', views, params, groups: strided(params.r * params.n) },
-  ],
-  argmaxRows: rowwise('argmaxRows'),
+  *gatherColumns({ views, params, gpu }) {
+    const { r, L, n } = params;
+    for (const { rows, of } of bands(r, { x: L, y: n }, gpu))
+      yield { shader: 'gatherColumns', views: of(views), params: { ...params, r: rows }, groups: strided(rows * n) };
+  },
+  argmaxRows: rowwise('argmaxRows', ({ c }) => ({ x: c, index: 1 })),
   topK: ({ views, params }) => [
     {
       shader: 'topK',
@@ -192,63 +236,184 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       groups: [Math.min(1, params.n)],
     },
   ],
-  conv2d: ({ views, params }) => [
-    {
-      shader: 'conv2d',
-      views,
-      params: { ...params, accumulate: 0 },
-      groups: strided(params.C * params.H * params.W),
-    },
-  ],
-  *conv2dBackward({ views, params }) {
-    const { C, H, W, kh, kw } = params;
-    yield { shader: 'conv2dWeights', views, params, groups: flat(C * (kh * kw + 1)) };
-    yield {
-      shader: 'conv2d',
-      views: { x: views.dy, weight: views.weight, y: views.dx },
-      params,
-      constants: { FLIPPED: true },
-      groups: strided(C * H * W),
-    };
+  *conv2d({ views, params, gpu }) {
+    const area = params.H * params.W;
+    for (const { rows, of } of bands(params.C, { x: area, y: area, weight: params.kh * params.kw, bias: 1 }, gpu)) {
+      yield {
+        shader: 'conv2d',
+        views: of(views),
+        params: { ...params, C: rows, accumulate: 0 },
+        groups: strided(rows * area),
+      };
+    }
+  },
+  *conv2dBackward({ views, params, gpu }) {
+    const [area, taps] = [params.H * params.W, params.kh * params.kw];
+    const widths = { x: area, dy: area, dx: area, weight: taps, dweight: taps, dbias: 1 };
+    for (const { rows, of } of bands(params.C, widths, gpu)) {
+      const [band, own] = [of(views), { ...params, C: rows }];
+      yield { shader: 'conv2dWeights', views: band, params: own, groups: flat(rows * (taps + 1)) };
+      yield {
+        shader: 'conv2d',
+        views: { x: band.dy, weight: band.weight, y: band.dx },
+        params: own,
+        constants: { FLIPPED: true },
+        groups: strided(rows * area),
+      };
+    }
   },
   crossEntropy: ({ views, params }) => [{ shader: 'crossEntropy', views, params, groups: [1] }],
   survivalLoss: ({ views, params }) => [{ shader: 'survivalLoss', views, params, groups: [1] }],
-  *squaredNorm({ views, params, scratch }) {
-    const parts = Math.max(1, Math.min(256, Math.ceil(params.n / 256)));
-    const part = scratch(parts);
-    yield { shader: 'squaredNorm', views: { ...views, part }, params, groups: [parts] };
-    yield addParts(part, parts, views.out, 1);
+  *squaredNorm({ views, params, gpu, scratch }) {
+    const most = (n: number) => Math.max(1, Math.min(256, Math.ceil(n / 256)));
+    const part = scratch(most(params.n));
+    for (const { rows, of } of bands(params.n, { g: 1 }, gpu)) {
+      const parts = most(rows);
+      yield { shader: 'squaredNorm', views: { ...of(views), part }, params: { n: rows }, groups: [parts] };
+      yield { shader: 'squaredNormEnd', views: { part, out: views.out }, params: { parts }, groups: [1] };
+    }
   },
-  adam: ({ views, params }) => [
-    {
-      shader: 'adam',
-      views,
-      params: { ...params, rest1: 1 - params.beta1, rest2: 1 - params.beta2 },
-      groups: strided(params.n),
-    },
-  ],
+  adam: ({ params, ...call }) =>
+    elementwise('adam', ['squaredNorm'])({
+      ...call,
+      params: { ...params, rest1: 1 - params.beta1, rest2: 1 - params.beta2 } as typeof params,
+    }),
   sgd: elementwise('sgd'),
 };
 
-/** A kernel that is one shader over n elements. */
-function elementwise<K extends KernelName>(shader: K): Plan<K> {
-  return ({ views, params }) => [{ shader, views, params, groups: strided((params as { n: number }).n) }];
+/** A kernel that is one shader over n elements of each view but those named `whole`. */
+function elementwise<K extends KernelName>(
+  shader: K,
+  whole: readonly string[] = [],
+  constants?: (params: Call<K>['params']) => Constants,
+): Plan<K> {
+  return ({ views, params, gpu }) =>
+    elements(
+      { shader, views, params, ...(constants && { constants: constants(params) }) },
+      (params as { n: number }).n,
+      gpu,
+      whole,
+    );
 }
 
-/** A kernel that is one shader with a workgroup for each of r rows. */
-function rowwise<K extends KernelName>(shader: K): Plan<K> {
-  return ({ views, params }) => [{ shader, views, params, groups: flat((params as { r: number }).r) }];
+/** A pass over n elements of each view but those named `whole`; the shader may ask for the `first` of a band. */
+function* elements(
+  pass: Omit<Pass, 'groups'>,
+  n: number,
+  gpu: Capabilities,
+  whole: readonly string[] = [],
+): Iterable<Pass> {
+  const names = Object.keys(pass.views).filter((name) => !whole.includes(name));
+  const widths = Object.fromEntries(names.map((name) => [name, 1]));
+  for (const { row0, rows, of } of bands(n, widths, gpu))
+    yield { ...pass, views: of(pass.views), params: { ...pass.params, n: rows, first: row0 }, groups: strided(rows) };
 }
 
-function* matmul({ views, params, gpu, scratch }: Call<'matmul'>): Iterable<Pass> {
+/** A kernel that is one shader with a workgroup for each of r rows; `widths` as of `bands`. */
+function rowwise<K extends KernelName>(
+  shader: K,
+  widths: (params: Call<K>['params']) => Readonly<Record<string, number>>,
+): Plan<K> {
+  return function* ({ views, params, gpu }) {
+    for (const { rows, of } of bands((params as { r: number }).r, widths(params), gpu))
+      yield { shader, views: of(views), params: { ...params, r: rows }, groups: flat(rows) };
+  };
+}
+
+/**
+ * How sums over the rows of bags begin: `passes` leave `part` (parts, bags, d). Parts of a later band come after those of an
+ * earlier one, and so in the order of the rows.
+ */
+function poolPasses(
+  { gpu, scratch }: Pick<Call<KernelName>, 'gpu' | 'scratch'>,
+  shader: 'weightedRows' | 'poolRows',
+  widths: Readonly<Record<string, number>>,
+  { L, d, bags }: { L: number; d: number; bags: number },
+  constants: Constants = {},
+) {
+  const all = [...bands(L, widths, gpu)];
+  const partsOfBand = partsOf(L / bags);
+  const length = partsOfBand * bags * d;
+  const part = scratch(all.length * length);
+  const passes = (views: Pass['views'], found: View | null = null): Pass[] =>
+    all.map(({ row0, rows, of }, i) => ({
+      shader,
+      views: {
+        ...of(views),
+        part: window(part, i * length, length),
+        found: found && window(found, i * length, length),
+      },
+      params: { L, d, c: d, bags, row0, rows },
+      constants,
+      groups: [columns(d), Math.min(bags, 1024), partsOfBand],
+    }));
+  return { part, parts: all.length * partsOfBand, passes };
+}
+
+/** Where pieces of at most `most` begin, and how long they are. */
+function* pieces(n: number, most: number): Iterable<[number, number]> {
+  for (let first = 0; first < n; first += most) yield [first, Math.min(most, n - first)];
+}
+
+/** Some rows and columns of a matrix in which a row follows the other after `stride` elements. */
+function block(
+  matrix: View | null,
+  stride: number,
+  [row0, rows]: readonly [number, number],
+  [column0, columns]: readonly [number, number],
+): View | null {
+  return matrix && window(matrix, row0 * stride + column0, (rows - 1) * stride + columns);
+}
+
+/**
+ * Where C, A or B has more rows than a binding can hold, by blocks: of rows and columns of C, which change no sum, and of k, which
+ * are added up in C.
+ */
+function* matmul(call: Call<'matmul'>): Iterable<Pass> {
+  const { views, params, gpu } = call;
   const { m, n, k, transA, transB } = params;
-  const constants = { ACTIVATION: params.activation };
-  if (!transA && transB && (Math.min(m, n) <= 4 || m * n <= 1024)) {
+  const most = (width: number) => rowsInBinding(width, gpu);
+  const all = Number.POSITIVE_INFINITY;
+  const mostK = Math.min(transA ? most(m) : all, transB ? all : most(n));
+  for (const rows of pieces(m, Math.min(most(n), transA ? all : most(k)))) {
+    for (const columns of pieces(n, transB ? most(k) : all)) {
+      for (const [first, length] of pieces(Math.max(1, k), mostK)) {
+        const [depth, last] = [[first, Math.min(k, length)] as const, first + length >= k];
+        yield* matmulBlock(
+          { ...call, params: { ...params, accumulate: first ? 1 : params.accumulate } },
+          {
+            A: transA ? block(views.A, m, depth, rows) : block(views.A, k, rows, depth),
+            B: transB ? block(views.B, k, columns, depth) : block(views.B, n, depth, columns),
+            bias: last && views.bias ? window(views.bias, ...columns) : null,
+            C: block(views.C, n, rows, columns),
+          },
+          { m: rows[1], n: columns[1], k: depth[1], ACTIVATION: last ? params.activation : -1 },
+        );
+      }
+    }
+  }
+}
+
+/** A block of a product, of m rows, n columns and a part k of the sums; how it is shared out depends on the whole. */
+function* matmulBlock(
+  { params: whole, gpu, scratch }: Call<'matmul'>,
+  views: Views<'matmul'>,
+  { m, n, k, ACTIVATION }: { m: number; n: number; k: number; ACTIVATION: number },
+): Iterable<Pass> {
+  const { transA, transB, accumulate } = whole;
+  const constants = { ACTIVATION };
+  const params = {
+    ...{ m, n, k, accumulate },
+    A_stride: transA ? whole.m : whole.k,
+    B_stride: transB ? whole.k : whole.n,
+    C_stride: whole.n,
+  };
+  if (!transA && transB && (Math.min(whole.m, whole.n) <= 4 || whole.m * whole.n <= 1024)) {
     yield { shader: 'matmulThin', views, params, constants, groups: flat(m * n) };
     return;
   }
   // The largest blocks that still give every core of a large GPU one.
-  const blocks = (size: number) => Math.ceil(m / size) * Math.ceil(n / size);
+  const blocks = (size: number) => Math.ceil(whole.m / size) * Math.ceil(whole.n / size);
   const [S, Q] = blocks(128) >= 256 ? [16, 2] : blocks(64) >= 64 ? [16, 1] : [8, 1];
   const size = 4 * S * Q;
   const DEPTH = S / Q;
@@ -266,7 +431,7 @@ function* matmul({ views, params, gpu, scratch }: Call<'matmul'>): Iterable<Pass
   yield {
     shader: 'matmul',
     views: { A: views.A, B: views.B, C: part },
-    params: { ...params, accumulate: 0, depth },
+    params: { ...params, accumulate: 0, depth, C_stride: n },
     constants: { ...shape, SPLIT: true },
     groups: [...groups, used],
   };

@@ -97,8 +97,12 @@ describe.skipIf(withoutSwiftShader)(`the WebGPU device ${withoutSwiftShader ?? '
     expect(() => device.create(2 ** 40)).toThrow(/4194304 MiB is larger.*Use smaller chunks/);
     const large = device.create(2 ** 25 + 64);
     const whole = { storage: large, offset: 0, length: large.length };
-    expect(() => device.run('fill', [whole], [large.length, 0])).toThrow(UserError);
-    expect(() => device.run('fill', [whole], [large.length, 0])).toThrow(/128 MiB/);
+    // Elements by ranges; a row is never divided.
+    device.run('fill', [whole], [large.length, 7]);
+    expect([...(await device.read({ ...whole, offset: 2 ** 25 + 60, length: 4 }))]).toEqual([7, 7, 7, 7]);
+    const row = () => device.run('softmaxRows', [whole, whole], [1, large.length]);
+    expect(row).toThrow(UserError);
+    expect(row).toThrow(/128 MiB/);
   });
 
   it('gives back what a kernel took that came to nothing', async () => {

@@ -442,6 +442,16 @@ describe.skipIf(withoutSwiftShader)(`layers in WGSL ${withoutSwiftShader ?? ''}`
     const squared = await run('squaredNorm', { g, out: f32(1, 3) }, { n });
     const norm2 = g.reduce((sum, x) => sum + x * x, 0);
     expectClose(squared.out!, [norm2 + 3], 3e-6, 'squared norm');
+    for (const [wrong, at] of [
+      [Number.NaN, 0],
+      [Number.NEGATIVE_INFINITY, 321],
+      [Number.POSITIVE_INFINITY, n - 1],
+    ] as const) {
+      const other = g.slice();
+      other[at] = wrong;
+      const { out } = await run('squaredNorm', { g: other, out: f32(1, 3) }, { n });
+      expect(out![0], `with ${wrong}`).toBe(Number.POSITIVE_INFINITY);
+    }
     const rates = { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, decay: 0.05, correction1: 0.19, correction2: 0.02 };
     for (const [decoupled, maxNorm] of [
       [1, 0],

@@ -1,6 +1,6 @@
-// dh_t (+)= attention_t dpooled;  centred_t = (h_t - pooled) . dpooled, of t's bag; attentionScoresBackward.wgsl goes on.
+// For the rows of h and dh, which begin at row0: dh_t (+)= attention_t dpooled;  centred_t = (h_t - pooled) . dpooled, of t's bag; attentionScoresBackward.wgsl goes on.
 // A workgroup of 64 computes one row. Barriers: those of the tree.
-struct Args { L: u32, d: u32, bags: u32, accumulateH: u32, h_at: u32, attention_at: u32, offsets_at: u32, pooled_at: u32, dpooled_at: u32, dh_at: u32, centred_at: u32 }
+struct Args { rows: u32, row0: u32, d: u32, bags: u32, accumulateH: u32, h_at: u32, attention_at: u32, offsets_at: u32, pooled_at: u32, dpooled_at: u32, dh_at: u32, centred_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> h: array<f32>;
 @group(0) @binding(2) var<storage, read> attention: array<f32>;
@@ -15,11 +15,12 @@ struct Args { L: u32, d: u32, bags: u32, accumulateH: u32, h_at: u32, attention_
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.x + group.y * groups.x;
-  if (row >= args.L) {
+  if (row >= args.rows) {
     return;
   }
-  let bag = bag_number(row) * args.d;
-  let weight = attention[args.attention_at + row];
+  let token = args.row0 + row;
+  let bag = bag_number(token) * args.d;
+  let weight = attention[args.attention_at + token];
   var sum = 0.0;
   for (var i = lane; i < args.d; i += 64u) {
     let upstream = dpooled[args.dpooled_at + bag + i];
@@ -33,6 +34,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   let total = tree_sum(sum, lane);
   if (lane == 0u) {
-    centred[args.centred_at + row] = total;
+    centred[args.centred_at + token] = total;
   }
 }

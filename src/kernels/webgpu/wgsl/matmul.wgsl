@@ -1,4 +1,4 @@
-// C (m, n) (+)= op(A) (m, k) op(B) (k, n), then + bias (n), then activation.
+// C (m, n) (+)= op(A) (m, k) op(B) (k, n), then + bias (n), then activation. The strides are from row to row in memory.
 // A workgroup of S x S threads computes a square block of C of 4 S Q rows; a thread 4 Q rows times Q quads of 4 columns,
 // in registers: one block of 4 x 4 (a row of C to a column of the matrix), or 2 x 2 of them, named and not in an array, which
 // some compilers leave in memory. Slices of DEPTH columns of op(A) and rows of op(B) go through workgroup memory as quads of
@@ -6,7 +6,7 @@
 // filling it, and before it is overwritten. With SPLIT, workgroup z adds up only its part of k into `part` z of C (scratch);
 // sumParts.wgsl adds the parts and does what comes after.
 //! import numbers
-struct Args { m: u32, n: u32, k: u32, accumulate: u32, depth: u32, A_at: u32, B_at: u32, bias_at: u32, C_at: u32 }
+struct Args { m: u32, n: u32, k: u32, accumulate: u32, depth: u32, A_stride: u32, B_stride: u32, C_stride: u32, A_at: u32, B_at: u32, bias_at: u32, C_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> A: array<f32>;
 @group(0) @binding(2) var<storage, read> B: array<f32>;
@@ -28,14 +28,14 @@ fn load_a(row: u32, k: u32, end: u32) -> f32 {
   if (row >= args.m || k >= end) {
     return 0.0;
   }
-  return A[args.A_at + select(row * args.k + k, k * args.m + row, TRANS_A)];
+  return A[args.A_at + select(row * args.A_stride + k, k * args.A_stride + row, TRANS_A)];
 }
 
 fn load_b(column: u32, k: u32, end: u32) -> f32 {
   if (column >= args.n || k >= end) {
     return 0.0;
   }
-  return B[args.B_at + select(k * args.n + column, column * args.k + k, TRANS_B)];
+  return B[args.B_at + select(k * args.B_stride + column, column * args.B_stride + k, TRANS_B)];
 }
 
 @compute @workgroup_size(S, S)
@@ -110,7 +110,7 @@ fn store(row: u32, column: u32, part: u32, product: f32) {
   if (row >= args.m || column >= args.n) {
     return;
   }
-  let at = args.C_at + (part * args.m + row) * args.n + column;
+  let at = args.C_at + (part * args.m + row) * args.C_stride + column;
   if (SPLIT) {
     C[at] = product;
     return;

@@ -1,7 +1,7 @@
 // C (m, n) (+)= A (m, k) B^T, B (n, k), then + bias (n), then activation, for few rows or columns.
 // A workgroup of 64 computes one element: each thread every 64th product. Barriers: those of the tree.
 //! import numbers
-struct Args { m: u32, n: u32, k: u32, accumulate: u32, A_at: u32, B_at: u32, bias_at: u32, C_at: u32 }
+struct Args { m: u32, n: u32, k: u32, accumulate: u32, A_stride: u32, B_stride: u32, C_stride: u32, A_at: u32, B_at: u32, bias_at: u32, C_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> A: array<f32>;
 @group(0) @binding(2) var<storage, read> B: array<f32>;
@@ -25,16 +25,17 @@ fn main(
   let column = element % args.n;
   var sum = 0.0;
   for (var k = lane; k < args.k; k += 64u) {
-    sum += A[args.A_at + row * args.k + k] * B[args.B_at + column * args.k + k];
+    sum += A[args.A_at + row * args.A_stride + k] * B[args.B_at + column * args.B_stride + k];
   }
   var value = tree_sum(sum, lane);
   if (lane == 0u) {
+    let at = args.C_at + row * args.C_stride + column;
     if (args.accumulate != 0u) {
-      value += C[args.C_at + element];
+      value += C[at];
     }
     if (has_bias) {
       value += bias[args.bias_at + column];
     }
-    C[args.C_at + element] = activate(value, ACTIVATION);
+    C[at] = activate(value, ACTIVATION);
   }
 }

@@ -1,6 +1,6 @@
-// dx (L, c) (+)= dy of the row's bag / rows of the bag (mean), or dy where the maximum was and 0 elsewhere.
+// dx, `count` rows of c from row0 on, (+)= dy of the row's bag / rows of the bag (mean), or dy where the maximum was and 0 elsewhere.
 // Element by element as in fill.wgsl.
-struct Args { L: u32, c: u32, bags: u32, accumulate: u32, dy_at: u32, offsets_at: u32, rows_at: u32, dx_at: u32 }
+struct Args { count: u32, row0: u32, c: u32, bags: u32, accumulate: u32, dy_at: u32, offsets_at: u32, rows_at: u32, dx_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read> offsets: array<i32>;
@@ -11,8 +11,8 @@ const MAXIMUM: bool = false;
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  for (var i = id.x; i < args.L * args.c; i += groups.x * 256u) {
-    let row = i / args.c;
+  for (var i = id.x; i < args.count * args.c; i += groups.x * 256u) {
+    let row = args.row0 + i / args.c;
     let bag = bag_number(row);
     let from_y = bag * args.c + i % args.c;
     var value = dy[args.dy_at + from_y];

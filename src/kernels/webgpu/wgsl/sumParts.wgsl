@@ -2,7 +2,7 @@
 // workgroups (matmul over k, columns over rows).
 // A thread computes one element after another, neighbours neighbours; the parts are added in their order. No barriers.
 //! import numbers
-struct Args { m: u32, n: u32, parts: u32, accumulate: u32, part_at: u32, bias_at: u32, C_at: u32 }
+struct Args { m: u32, n: u32, parts: u32, accumulate: u32, C_stride: u32, part_at: u32, bias_at: u32, C_at: u32 }
 @group(0) @binding(0) var<uniform> args: Args;
 @group(0) @binding(1) var<storage, read> part: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
@@ -18,12 +18,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     for (var p = 0u; p < args.parts; p++) {
       value += part[args.part_at + p * count + i];
     }
+    let at = args.C_at + i / args.n * args.C_stride + i % args.n;
     if (args.accumulate != 0u) {
-      value += C[args.C_at + i];
+      value += C[at];
     }
     if (has_bias) {
       value += bias[args.bias_at + i % args.n];
     }
-    C[args.C_at + i] = activate(value, ACTIVATION);
+    C[at] = activate(value, ACTIVATION);
   }
 }
