@@ -38,6 +38,8 @@ export interface Device {
   readonly scanPiece: number;
   /** The scan saves its state at the start of every so many rows of the table of segments, for the backward pass. */
   readonly scanChunk: number;
+  /** Whether it is gone for good (a GPU may be), and all it held with it. */
+  readonly lost?: boolean;
   /** Allocates. Contents are undefined. Throws a UserError when the memory is not there. */
   create(length: number): Storage;
   /** Copies data into storage at `offset` elements, in order with the kernels. */

@@ -12,6 +12,7 @@ import type { GridOrder } from '../row-order.ts';
 import { gridDefaults } from '../tiling/grid.ts';
 import type { Mpp } from '../units.ts';
 import { lastingEncoder } from './lasting-encoder.ts';
+import { type LastingPredictor, lastingPredictor } from './lasting-predictor.ts';
 import { openPredictor, type Predictor, type PredictorOptions } from './predictor.ts';
 import type { Line } from './slide-job.ts';
 
@@ -57,7 +58,7 @@ export async function openLine(options: LineOptions, onDownload?: OnDownload): P
   };
   try {
     const { model } = options;
-    const predictor = model === null ? null : keep(await openPredictor(model, options));
+    const predictor = model === null ? null : keep(await openLastingPredictor(model, options));
     const card = predictor?.card ?? null;
     const { weights, threads } = options;
     const device = async () => await deviceFor(predictor, options.device, keep);
@@ -84,13 +85,24 @@ export async function openLine(options: LineOptions, onDownload?: OnDownload): P
   }
 }
 
+/** Where the device is lost and any may be taken, the CPU goes on. */
+async function openLastingPredictor(model: string, options: LineOptions): Promise<LastingPredictor> {
+  const open = () => openPredictor(model, options);
+  const again = async (): Promise<Predictor> =>
+    await open().catch((error) => {
+      if (options.device !== 'auto') throw error;
+      return openPredictor(model, { ...options, device: 'wasm' });
+    });
+  return lastingPredictor(await open(), again);
+}
+
 /** The model's device, so that both compute on the same; without a model, a GPU of its own if there is a real one. */
 async function deviceFor(
-  predictor: Predictor | null,
+  predictor: LastingPredictor | null,
   choice: DeviceChoice,
   keep: <T extends { close(): Promise<void> }>(part: T) => T,
 ): Promise<Device | null> {
-  if (predictor) return predictor.device;
+  if (predictor) return await predictor.openDevice();
   const device = await openGpu(choice);
   return device && keep(device);
 }

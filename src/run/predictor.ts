@@ -17,6 +17,8 @@ export interface Prediction {
   readonly scores: Scores | null;
   /** What the heatmap ranks patches by: raw scores where there is one a patch, for the softmax makes small ones equal. */
   readonly ranked: Float32Array | null;
+  /** What the person should know of how it was made. */
+  readonly warning?: string;
 }
 
 export interface Predictor {

@@ -276,7 +276,12 @@ async function predict(
   const { input, hash, survey, work, control } = job;
   const { stages, signal } = control;
   const placed = { ...bag, coords: survey.grid.coords };
-  const { result, scores, ranked } = await stages.run('aggregate', () =>
+  const {
+    result,
+    scores,
+    ranked,
+    warning: moved,
+  } = await stages.run('aggregate', () =>
     control.stations!.model.run(() => predictor.predict({ id: input.id, hash }, placed, input.label, signal)),
   );
   const { columns, warning } = await explain(placed, predictor, control);
@@ -289,7 +294,7 @@ async function predict(
       await writeWhole(join(work, 'heatmap.png'), await encodePng(heatmap));
     });
   }
-  return { result, warning };
+  return { result, warning: [moved, warning].filter(Boolean).join(' ') || null };
 }
 
 /** A prediction does not fail for want of its explanation, which takes more memory than it. */

@@ -122,12 +122,17 @@ export class WebGpuDevice implements Device {
       this.#fail((event as GPUUncapturedErrorEvent).error);
     });
     gpu.lost.then((info) => {
+      if (this.#closed) return;
       this.#lost = new UserError(
         'device-lost',
         `The GPU device ${name} was lost (${info.message || info.reason}).`,
         'Run it again; if it is lost again, update the graphics driver, use smaller chunks, or use the device `wasm`.',
       );
     });
+  }
+
+  get lost(): boolean {
+    return this.#lost !== null;
   }
 
   /** For a library that computes on the same device; what has been recorded here goes first. */
@@ -464,8 +469,8 @@ export class WebGpuDevice implements Device {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new Error('the WebGPU device is closed');
     if (this.#lost) throw this.#lost;
+    if (this.#closed) throw new Error('the WebGPU device is closed');
   }
 
   /** Throws what went wrong in the work so far, once; only the loss of the device stays. */
