@@ -174,3 +174,5 @@ export type KernelName = keyof typeof kernels;
 /** Element-wise functions, by index. gelu is the exact one (erf); negExp is -exp(x), which turns A_log into A. */
 export const activations = ['gelu', 'relu', 'tanh', 'sigmoid', 'silu', 'softplus', 'negExp'] as const;
 export type Activation = (typeof activations)[number];
+/** Those whose derivative can be told from the result, so that nobody has to keep what went in. */
+export const slopeFromResult: ReadonlySet<Activation> = new Set(['relu', 'tanh', 'sigmoid', 'negExp']);

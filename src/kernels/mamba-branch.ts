@@ -102,8 +102,9 @@ export function mambaBranch(
     const u = convolve();
     const delta = project();
     const dxz = tape.gradientSlot(xz);
-    const target = dxz.accumulate ? tape.create(xz.shape) : dxz.view;
-    const dz = windowOf(target, E * L, [E, L]);
+    const [dx, dzOfXz] = [windowOf(dxz.view, 0, [E, L]), windowOf(dxz.view, E * L, [E, L])];
+    // The scan overwrites; where another branch has been at dz, its own is added afterwards.
+    const dz = dxz.accumulate ? tape.create([E, L]) : dzOfXz;
     const du = tape.create([E, L]);
     const ddelta = tape.create([E, L]);
     const drows = tape.create([R + 2 * N, L]);
@@ -144,12 +145,12 @@ export function mambaBranch(
     product(tape, w.xProj, drows, null, du, { m: E, n: L, k: R + 2 * N, transA: true, transB: false, accumulate: 1 });
     tape.discard(drows);
     tape.discard(u);
-    const dx = windowOf(target, 0, [E, L]);
-    runConv1dBackward(tape, x, w.convWeight, w.convBias, sequence, { silu: true, reversed }, du, dx, 0);
+    const how = { silu: true, reversed };
+    runConv1dBackward(tape, x, w.convWeight, w.convBias, sequence, how, du, dx, dxz.accumulate);
     tape.discard(du);
     if (dxz.accumulate) {
-      tape.run('add', [dxz.view, target, dxz.view], [target.length, 1, 1]);
-      tape.discard(target);
+      tape.run('add', [dzOfXz, dz, dzOfXz], [dz.length, 1, 1]);
+      tape.discard(dz);
     }
   });
   return y;

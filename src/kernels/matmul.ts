@@ -1,7 +1,7 @@
 /** Matrix products on the tape. */
 
 import { activate, addScaled } from './elementwise.ts';
-import { type Activation, activations } from './kernels.ts';
+import { type Activation, activations, slopeFromResult } from './kernels.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -26,15 +26,17 @@ export function matmul(tape: Tape, A: Tensor, B: Tensor, options: MatmulOptions 
   if (bias && bias.length !== n) throw new Error(`matmul bias has ${bias.length} elements, the product ${n} columns`);
 
   const needsGradient = A.needsGradient || B.needsGradient || bias?.needsGradient === true;
-  // The way back through an activation needs what went into it, so only inference fuses it.
-  const fused = activation && !(tape.recording && needsGradient) ? activation : null;
+  // The way back through some activations needs what went in; those are fused in inference alone.
+  const fused =
+    activation && (slopeFromResult.has(activation) || !(tape.recording && needsGradient)) ? activation : null;
   const C = passing ? tape.createPassing([m, n], needsGradient) : tape.create([m, n], needsGradient);
   product(tape, A, B, bias, C, { m, n, k, transA, transB, accumulate: 0, activation: fused });
 
   tape.record([C], [], () => {
-    const dC = tape.gradientOf(C)!;
+    const dC = fused ? beforeActivation(tape, C, fused) : tape.gradientOf(C)!;
     addFactorGradients(tape, A, B, dC, { m, n, k, transA, transB });
     if (bias?.needsGradient) addColumnSums(tape, dC, bias);
+    if (fused) tape.discard(dC);
   });
   return activation && !fused ? activate(tape, C, activation) : C;
 }
@@ -107,6 +109,13 @@ export function product(tape: Tape, A: Tensor, B: Tensor, bias: Tensor | null, C
       p.activation ? activations.indexOf(p.activation) : -1,
     ],
   );
+}
+
+/** The gradient of what went into an activation with the result C. */
+function beforeActivation(tape: Tape, C: Tensor, f: Activation): Tensor {
+  const gradient = tape.create(C.shape);
+  tape.run('activationBackward', [C, C, tape.gradientOf(C)!, gradient], [C.length, activations.indexOf(f), 0]);
+  return gradient;
 }
 
 /** What a product C = op(A) op(B) sends back to its factors. */
