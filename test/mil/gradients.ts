@@ -12,6 +12,12 @@ export type Inputs = Readonly<Record<string, HostTensor>>;
 /** An op or a composition of ops. */
 export type Build = (tape: Tape, inputs: Readonly<Record<string, Tensor>>) => Tensor;
 
+/** A loss, which leaves `scale` x its gradient on the tape by itself. */
+export interface LossBuild {
+  readonly loss: Build;
+  readonly scale: number;
+}
+
 /** Elements of each input that are wiggled. */
 const SAMPLES = 6;
 
@@ -22,7 +28,7 @@ const SAMPLES = 6;
 export async function expectGradients(
   device: Device,
   inputs: Inputs,
-  build: Build,
+  build: Build | LossBuild,
   seed: number,
   h = 4e-3,
 ): Promise<void> {
@@ -32,12 +38,13 @@ export async function expectGradients(
     const tensors = Object.entries(values).map(
       ([name, { data, shape }]) => [name, tape.constant(data, shape, true)] as const,
     );
-    const y = tape.keep(build(tape, Object.fromEntries(tensors)));
-    const w = randomNumbers(seed, y.length);
+    const isLoss = typeof build !== 'function';
+    const y = tape.keep((isLoss ? build.loss : build)(tape, Object.fromEntries(tensors)));
+    const w = isLoss ? Float32Array.of(build.scale) : randomNumbers(seed, y.length);
     const loss = (await device.read(y)).reduce((sum, v, i) => sum + v * w[i]!, 0);
     const gradients: Record<string, Float32Array> = {};
     if (back) {
-      tape.backward([[y, tape.constant(w, y.shape)]]);
+      tape.backward(isLoss ? [] : [[y, tape.constant(w, y.shape)]]);
       for (const [name, t] of tensors) {
         const gradient = tape.gradientOf(t);
         gradients[name] = gradient ? await device.read(gradient) : new Float32Array(t.length);
