@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { UserError } from '../../src/errors.ts';
 import type { Encoder } from '../../src/features/encoder.ts';
 import { openEncoder } from '../../src/features/open-encoder.ts';
 import { lastingEncoder } from '../../src/run/lasting-encoder.ts';
@@ -20,6 +21,22 @@ describe('an encoder that lasts', () => {
     for (const { status } of await Promise.allSettled(broken)) expect(status).toBe('rejected');
     expect(await encoder.encode(batch)).toEqual(before);
     expect(opened).toHaveLength(2);
+    await encoder.close();
+  });
+
+  it('is opened for the next one, when it could not be for this one', async () => {
+    const first = await openEncoder('stain-texture');
+    let attempts = 0;
+    const encoder = lastingEncoder(first, async () => {
+      if (++attempts === 1) throw new UserError('no-gpu', 'No WebGPU adapter was found.', 'Wait for it.');
+      return await openEncoder('stain-texture');
+    });
+    const batch = { pixels: new Uint8Array(256 * 256 * 3).fill(150), count: 1, size: 256 };
+    const broken = encoder.encode(batch);
+    await first.close();
+    await expect(broken).rejects.toThrow();
+    await expect(encoder.encode(batch)).rejects.toMatchObject({ code: 'no-gpu' });
+    expect(await encoder.encode(batch)).toHaveLength(encoder.dimension);
     await encoder.close();
   });
 

@@ -120,8 +120,8 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
   *attentionPool(call) {
     const { views, params } = call;
     yield { shader: 'attentionPool', views, params, constants: { LANES: 256 }, groups: flat(params.bags) };
-    const { part, parts, passes } = poolPasses(call, 'weightedRows', { h: params.d }, params);
-    yield* passes({ ...views, weights: views.attention });
+    const { part, parts, sums } = poolPasses(call, 'weightedRows', { h: params.d }, params);
+    yield* sums({ ...views, weights: views.attention });
     yield addParts(part, parts, views.pooled, 0);
   },
   *attentionPoolBackward({ views, params, gpu, scratch }) {
@@ -152,8 +152,8 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
       constants: { LANES: 256 },
       groups: [1],
     };
-    const { part, parts, passes } = poolPasses(call, 'weightedRows', { h: d }, { ...params, bags: 1 });
-    yield* passes({ h: views.h, weights });
+    const { part, parts, sums } = poolPasses(call, 'weightedRows', { h: d }, { ...params, bags: 1 });
+    yield* sums({ h: views.h, weights });
     yield {
       shader: 'attentionPoolChunkSum',
       views: { ...views, part, weights },
@@ -165,9 +165,9 @@ export const passes: { readonly [K in KernelName]: Plan<K> } = {
     const { views, params, scratch } = call;
     const { L, c, bags } = params;
     const constants = { MAXIMUM: params.kind === 1 };
-    const { part, parts, passes } = poolPasses(call, 'poolRows', { x: c }, { L, bags, d: c }, constants);
+    const { part, parts, sums } = poolPasses(call, 'poolRows', { x: c }, { L, bags, d: c }, constants);
     const found = scratch(part.length);
-    yield* passes(views, found);
+    yield* sums(views, found);
     yield {
       shader: 'poolRowsEnd',
       views: { ...views, part, found },
@@ -321,8 +321,8 @@ function rowwise<K extends KernelName>(
 }
 
 /**
- * How sums over the rows of bags begin: `passes` leave `part` (parts, bags, d). Parts of a later band come after those of an
- * earlier one, and so in the order of the rows.
+ * How sums over the rows of bags begin: `sums` are the passes that leave `part` (parts, bags, d). Parts of a later band come
+ * after those of an earlier one, and so in the order of the rows.
  */
 function poolPasses(
   { gpu, scratch }: Pick<Call<KernelName>, 'gpu' | 'scratch'>,
@@ -335,7 +335,7 @@ function poolPasses(
   const partsOfBand = partsOf(L / bags);
   const length = partsOfBand * bags * d;
   const part = scratch(all.length * length);
-  const passes = (views: Pass['views'], found: View | null = null): Pass[] =>
+  const sums = (views: Pass['views'], found: View | null = null): Pass[] =>
     all.map(({ row0, rows, of }, i) => ({
       shader,
       views: {
@@ -347,7 +347,7 @@ function poolPasses(
       constants,
       groups: [columns(d), Math.min(bags, 1024), partsOfBand],
     }));
-  return { part, parts: all.length * partsOfBand, passes };
+  return { part, parts: all.length * partsOfBand, sums };
 }
 
 /** Where pieces of at most `most` begin, and how long they are. */
