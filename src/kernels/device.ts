@@ -11,6 +11,8 @@ import type { KernelName } from './kernels.ts';
 export interface Storage {
   /** Number of 32-bit elements. */
   readonly length: number;
+  /** Given back: no kernel may see it any more. */
+  readonly released: boolean;
 }
 
 /** A window into storage, the argument of a kernel. */

@@ -3,20 +3,23 @@
  * bring the module and the worker threads. Kernels are done when `run` returns.
  */
 import { UserError } from '../../errors.ts';
+import { requireArguments, wrongWith } from '../arguments.ts';
 import type { Device, Storage, View } from '../device.ts';
-import { type KernelName, kernels } from '../kernels.ts';
+import type { KernelName } from '../kernels.ts';
 import type { Build } from './fused.ts';
 import { Heap } from './heap.ts';
 import { type Launcher, launch, SCAN_CHUNK } from './launch.ts';
-import { HEAP_START, instantiate, Team } from './threads.ts';
+import { HEAP_START, instantiate, MOST_THREADS, Team } from './threads.ts';
 
+const PAGE = 65536;
 /** 4 GiB, the most that a 32-bit module can address. */
 const MOST_PAGES = 65536;
 /** Of that, what is left beside the module's own data. */
-export const MOST_STORAGE_BYTES = (MOST_PAGES - 16) * 65536;
+export const MOST_STORAGE_BYTES = (MOST_PAGES - 16) * PAGE;
 
 interface WasmStorage extends Storage {
   readonly address: number;
+  released: boolean;
 }
 
 export interface WasmOptions {
@@ -25,11 +28,12 @@ export interface WasmOptions {
   readonly build: Build;
   /** Threads in all, this one included. */
   readonly threads: number;
-  /** Starts a worker that calls `serve` with its part and resolves when it is ready. */
+  /** Starts a worker that calls `serve` with its part, resolves when it is ready, and says later if it has ended. */
   readonly startWorker: (
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     part: number,
+    ended: (why: string) => void,
   ) => Promise<{ terminate(): unknown }>;
   readonly native?: (memory: WebAssembly.Memory) => Promise<NativeMatmul | null>;
 }
@@ -42,13 +46,14 @@ export interface NativeMatmul {
 }
 
 export async function createWasmDevice(options: WasmOptions): Promise<Device> {
+  const { module, startWorker } = options;
   const memory = new WebAssembly.Memory({ initial: 64, maximum: MOST_PAGES, shared: true });
-  const exports = await instantiate(options.module, memory);
+  const team = new Team(await instantiate(module, memory), memory, Math.min(options.threads, MOST_THREADS));
   const workers = await startAll(
-    Array.from({ length: options.threads - 1 }, (_, i) => options.startWorker(options.module, memory, i + 1)),
+    Array.from({ length: team.size - 1 }, (_, i) => startWorker(module, memory, i + 1, (why) => team.lose(why))),
   );
   const native = (await options.native?.(memory)) ?? null;
-  return new WasmDevice(memory, options.build, new Team(exports, memory, options.threads), workers, native);
+  return new WasmDevice(memory, options.build, team, workers, native);
 }
 
 /** All of them or none. */
@@ -71,7 +76,6 @@ class WasmDevice implements Device, Launcher {
   #floats: Float32Array;
   #integers: Int32Array;
   #scratch: { address: number; bytes: number }[] = [];
-  readonly #freed = new WeakSet<Storage>();
   #closed = false;
 
   constructor(
@@ -83,7 +87,7 @@ class WasmDevice implements Device, Launcher {
   ) {
     this.#floats = new Float32Array(memoryObject.buffer);
     this.#integers = new Int32Array(memoryObject.buffer);
-    this.#heap = new Heap(HEAP_START, (end) => this.#reach(end));
+    this.#heap = new Heap(HEAP_START, (end, bytes) => this.#reach(end, bytes));
   }
 
   get name(): string {
@@ -103,40 +107,44 @@ class WasmDevice implements Device, Launcher {
 
   create(length: number): WasmStorage {
     // Vectors are read whole: a little room after the last element keeps that inside the block.
-    return { length, address: this.#heap.take(4 * length + 16) };
+    return { length, address: this.#heap.take(4 * length + 16), released: false };
   }
 
   release(storage: Storage): void {
-    if (this.#freed.has(storage)) throw new Error('storage released twice');
-    this.#freed.add(storage);
-    this.#heap.give((storage as WasmStorage).address, 4 * storage.length + 16);
+    const own = storage as WasmStorage;
+    if (own.released) throw new Error('storage released twice');
+    own.released = true;
+    this.#heap.give(own.address, 4 * own.length + 16);
   }
 
   write(storage: Storage, data: Float32Array | Int32Array, offset = 0): void {
+    const wrong = wrongWith({ storage, offset, length: data.length });
+    if (wrong) throw new Error(`what is written ${wrong}`);
     const at = (storage as WasmStorage).address / 4 + offset;
-    if (offset + data.length > storage.length)
-      throw new Error(`write of ${data.length} at ${offset} into ${storage.length} elements`);
     if (data instanceof Float32Array) this.#floats.set(data, at);
     else this.#integers.set(data, at);
   }
 
   run(kernel: KernelName, views: readonly (View | null)[], params: readonly number[]): void {
-    const spec = kernels[kernel];
-    if (views.length !== spec.views.length || params.length !== spec.params.length) {
-      throw new Error(`kernel ${kernel} takes views (${spec.views}) and params (${spec.params})`);
-    }
     if (this.#closed) throw new Error('the device is closed');
-    launch(
-      this,
-      kernel,
-      views.map((view) => (view ? (view.storage as WasmStorage).address + 4 * view.offset : 0)),
-      params,
-    );
-    for (const { address, bytes } of this.#scratch) this.#heap.give(address, bytes);
-    this.#scratch = [];
+    this.team.requireUsable();
+    requireArguments(kernel, views, params);
+    try {
+      launch(
+        this,
+        kernel,
+        views.map((view) => (view ? (view.storage as WasmStorage).address + 4 * view.offset : 0)),
+        params,
+      );
+    } finally {
+      for (const { address, bytes } of this.#scratch) this.#heap.give(address, bytes);
+      this.#scratch = [];
+    }
   }
 
   async read(view: View): Promise<Float32Array> {
+    const wrong = wrongWith(view);
+    if (wrong) throw new Error(`what is read ${wrong}`);
     const at = (view.storage as WasmStorage).address / 4 + view.offset;
     return this.#floats.slice(at, at + view.length);
   }
@@ -173,24 +181,32 @@ class WasmDevice implements Device, Launcher {
     return this.#integers.subarray(address / 4, address / 4 + length);
   }
 
-  #reach(end: number): void {
-    const have = this.memoryObject.buffer.byteLength;
-    if (end <= have) return;
-    const pages = Math.ceil(end / 65536) - have / 65536;
-    try {
-      // Growing by an eighth more than asked keeps the number of times small.
-      const more = Math.min(Math.max(pages, Math.ceil(have / 65536 / 8)), MOST_PAGES - have / 65536);
-      this.memoryObject.grow(Math.max(pages, more));
-    } catch (cause) {
-      const needed = (end / 2 ** 30).toFixed(1);
+  /** Makes the memory reach to `end`, for `bytes` more. */
+  #reach(end: number, bytes: number): void {
+    const have = this.memoryObject.buffer.byteLength / PAGE;
+    const pages = Math.ceil(end / PAGE) - have;
+    if (pages <= 0) return;
+    // Growing by an eighth more than asked keeps the number of times small; where there is not so much, what is asked must do.
+    const more = Math.min(Math.ceil(have / 8), MOST_PAGES - have);
+    if (!this.#grow(Math.max(pages, more)) && !this.#grow(pages)) {
+      const [asked, live] = [bytes, this.#heap.live].map((value) => `${(value / 2 ** 30).toFixed(1)} GiB`);
       throw new UserError(
         'out-of-memory',
-        `The wasm device needs ${needed} GiB at once and could not get it (it can address 4 GiB).`,
+        `The wasm device needs ${asked} in one piece beside the ${live} in use, and could not get it (it can address 4 GiB).`,
         'Use fewer patches or a smaller model, or --device webgpu on a machine with a GPU.',
-        { cause },
       );
     }
     this.#floats = new Float32Array(this.memoryObject.buffer);
     this.#integers = new Int32Array(this.memoryObject.buffer);
+  }
+
+  /** Whether there was so much. */
+  #grow(pages: number): boolean {
+    try {
+      this.memoryObject.grow(pages);
+      return true;
+    } catch {
+      return false;
+    }
   }
 }

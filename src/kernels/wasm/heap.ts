@@ -16,8 +16,8 @@ export class Heap {
 
   constructor(
     start: number,
-    /** Called with the first byte beyond what is needed; makes the memory reach there or throws. */
-    readonly reach: (end: number) => void,
+    /** Called with the first byte beyond a block of `bytes` that is wanted; makes the memory reach there or throws. */
+    readonly reach: (end: number, bytes: number) => void,
   ) {
     this.#end = Math.ceil(start / ALIGN) * ALIGN;
   }
@@ -30,8 +30,9 @@ export class Heap {
     return this.#peak;
   }
 
-  /** Byte address of a block of at least `bytes`. */
+  /** Byte address of a block of at least `bytes`. @throws Error for what is no number of bytes, which would give somebody else's. */
   take(bytes: number): number {
+    if (!(bytes > 0 && Number.isSafeInteger(bytes))) throw new Error(`a block of ${bytes} bytes`);
     const size = sizeOfBlock(bytes);
     const at = this.#free.findIndex((block) => block.bytes >= size);
     let start: number;
@@ -44,7 +45,7 @@ export class Heap {
     } else {
       const last = this.#free.at(-1);
       start = last && last.start + last.bytes === this.#end ? last.start : this.#end;
-      this.reach(start + size);
+      this.reach(start + size, size);
       if (start !== this.#end) this.#free.pop();
       this.#end = start + size;
     }

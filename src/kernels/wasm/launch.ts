@@ -77,12 +77,12 @@ const special: Partial<Record<KernelName, Launch>> = {
   },
   selectiveScan(l, views, params) {
     const [D, L, N, , longest] = params as [number, number, number, number, number];
-    const bytes = l.call('selectiveScanScratch', [D, N, SCAN_CHUNK, longest]);
+    const bytes = l.call('selectiveScanScratch', [D, L, N, SCAN_CHUNK, longest]);
     run(l, 'selectiveScan', [...views, ...params, SCAN_CHUNK, l.scratch(bytes * l.threads), bytes], 8 * D * L * N);
   },
   selectiveScanBackward(l, views, params) {
     const [D, L, N, , longest] = params as [number, number, number, number, number];
-    const bytes = l.call('selectiveScanBackwardScratch', [D, N, SCAN_CHUNK, longest]);
+    const bytes = l.call('selectiveScanBackwardScratch', [D, L, N, SCAN_CHUNK, longest]);
     const parts = 16 * D * L * N < WORTH_SHARING ? 1 : l.threads;
     const partial = 2 * N * L;
     const others = parts > 1 ? l.scratch(4 * partial * (parts - 1)) : 0;

@@ -25,9 +25,12 @@ const PLACE = {
   setIntraOpNumThreads: 24,
   createTensorWithData: 49,
   createCpuMemoryInfo: 69,
+  releaseEnv: 92,
   releaseStatus: 93,
+  releaseMemoryInfo: 94,
   releaseSession: 95,
   releaseValue: 96,
+  releaseSessionOptions: 100,
   addSessionConfigEntry: 130,
 } as const;
 
@@ -142,23 +145,19 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
       const [m, n, k, transA, transB, accumulate] = params as [number, number, number, number, number, number];
       if (bias && accumulate) return false;
       const addend = bias || accumulate;
-      values[0] = transA ? value(A, k, m) : value(A, m, k);
-      values[1] = transB ? value(B, n, k) : value(B, k, n);
-      if (addend) values[2] = bias ? value(bias, 1, n) : value(C, m, n);
-      results[0] = value(C, m, n);
-      const status = run(
-        session(!!transA, !!transB, !!addend),
-        null,
-        inputNames.pointers,
-        values,
-        addend ? 3 : 2,
-        outputNames.pointers,
-        1,
-        results,
-      );
-      for (let i = 0; i < (addend ? 3 : 2); i++) releaseValue(values[i]);
-      releaseValue(results[0]);
-      check(status);
+      values.fill(0n);
+      results.fill(0n);
+      try {
+        values[0] = transA ? value(A, k, m) : value(A, m, k);
+        values[1] = transB ? value(B, n, k) : value(B, k, n);
+        if (addend) values[2] = bias ? value(bias, 1, n) : value(C, m, n);
+        results[0] = value(C, m, n);
+        const inputs = addend ? 3 : 2;
+        const chosen = session(!!transA, !!transB, !!addend);
+        check(run(chosen, null, inputNames.pointers, values, inputs, outputNames.pointers, 1, results));
+      } finally {
+        for (const made of [...values, ...results]) if (made) releaseValue(made);
+      }
       return true;
     },
     close() {
@@ -166,6 +165,9 @@ function bind(koffi: typeof import('koffi'), file: string, memory: WebAssembly.M
       void onnxruntime;
       for (const handle of sessions.values()) releaseSession(handle);
       sessions.clear();
+      bound(PLACE.releaseSessionOptions, 'void (void *options)')(options);
+      bound(PLACE.releaseMemoryInfo, 'void (void *info)')(info);
+      bound(PLACE.releaseEnv, 'void (void *env)')(env);
     },
   };
 }

@@ -3,7 +3,7 @@ import { UserError } from '../../errors.ts';
 import type { Device } from '../device.ts';
 import { createWasmDevice } from './device.ts';
 import { canFuse, moduleFile } from './fused.ts';
-import type { Task } from './worker-browser.ts';
+import type { Answer, Task } from './worker-browser.ts';
 
 export interface OpenWasmOptions {
   /** Absolute address of the folder, with its slash, where `lamina.wasm` and `lamina-fused.wasm` are served; one of them is fetched. */
@@ -54,11 +54,22 @@ async function fetchModule(url: URL): Promise<WebAssembly.Module> {
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
-function startWorker(module: WebAssembly.Module, memory: WebAssembly.Memory, part: number): Promise<Worker> {
+function startWorker(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  part: number,
+  ended: (why: string) => void,
+): Promise<Worker> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./worker-browser.js', import.meta.url), { type: 'module' });
-    worker.onmessage = () => resolve(worker);
-    worker.onerror = (event) => reject(new Error(`a worker thread did not start: ${event.message || event.type}`));
+    const end = (why: string) => {
+      worker.terminate();
+      reject(new Error(`a thread of the wasm device did not start: ${why}`));
+      ended(why);
+    };
+    worker.onmessage = ({ data }: MessageEvent<Answer>) => ('error' in data ? end(data.error) : resolve(worker));
+    worker.onmessageerror = () => end('its message cannot be read');
+    worker.onerror = (event) => end(event.message || event.type);
     worker.postMessage({ module, memory, part } satisfies Task);
   });
 }

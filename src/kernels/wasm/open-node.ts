@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import type { Worker } from 'node:worker_threads';
 import { built } from '../../built.ts';
 import { startBuilt } from '../../built-worker.ts';
+import { messageOf } from '../../errors.ts';
 import type { Device } from '../device.ts';
 import { createWasmDevice } from './device.ts';
 import { canFuse, moduleFile } from './fused.ts';
@@ -41,12 +42,22 @@ export function allowFused(): boolean {
   return canFuse();
 }
 
-function startWorker(module: WebAssembly.Module, memory: WebAssembly.Memory, part: number): Promise<Worker> {
+function startWorker(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  part: number,
+  ended: (why: string) => void,
+): Promise<Worker> {
   return new Promise((resolve, reject) => {
     const worker = startBuilt(built('./worker.js', import.meta.url), { module, memory, part });
     worker.unref();
     worker.once('message', () => resolve(worker));
-    worker.once('error', reject);
-    worker.once('exit', (code) => reject(new Error(`a thread of the wasm device ended with code ${code}`)));
+    // Both are for one of two: whoever waits for the worker to be ready, or the device that it was ready for.
+    const end = (why: string) => {
+      reject(new Error(`a thread of the wasm device did not start: ${why}`));
+      ended(why);
+    };
+    worker.on('error', (error) => end(messageOf(error)));
+    worker.on('exit', (code) => end(`exit code ${code}`));
   });
 }

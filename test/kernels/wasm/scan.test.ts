@@ -48,6 +48,15 @@ describe.each(builds)('selective scan on wasm, build $name', ({ fused, missing }
       }
     });
 
+    it('reserves for a long segment what one takes, not what eight would', async () => {
+      const [D, N, L] = [4, 4, 20_000];
+      const before = device.memory().peak;
+      await runScan(device, randomScan({ D, N, offsets: [0, L], K: L }));
+      // The arguments and their windows' surroundings, and for each thread 73 floats a token.
+      const own = 4 * L * (3 * D + 2 * N + 4);
+      expect(device.memory().peak - before).toBeLessThan(1.2 * own + threads * 4 * 75 * L);
+    });
+
     it('gives the same bits twice', async () => {
       const c = randomScan({ D: 70, N: 16, offsets: [0, 70, 200], K: 16 });
       const dy = randomArray(11, 70 * 200);

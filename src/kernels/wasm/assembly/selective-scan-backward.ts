@@ -11,17 +11,17 @@
  */
 import { madd } from './fma';
 import { clear, exp2Negative, shareStart, sigmoid, softplus, splat } from './math';
-import { FIRST_OF_BAG, four, gather4, LAST_OF_BAG, layOut, layOutA, LEAST_EXPONENT, listTokens, loadState, scatter4 } from './selective-scan';
+import { blockCapacity, FIRST_OF_BAG, four, gather4, LAST_OF_BAG, layOut, layOutA, LEAST_EXPONENT, listTokens, loadState, scatter4 } from './selective-scan';
 
 /** Vectors kept for each token and state between the passes: a, b then a f, r then mu r, rho. */
 const KEPT: i32 = 4;
 
-/** Bytes of scratch that one thread needs. */
-export function selectiveScanBackwardScratch(D: i32, N: i32, chunk: i32, longest: i32): i32 {
-  const T = chunk * longest;
-  const states = (N + 3) & ~3;
-  const groups = (D + 3) >> 2;
-  return 16 * (6 * T + 4 * KEPT * T + 3 * states + states * groups) + 4 * (T + 4 * states * T) + 64;
+/** Bytes of scratch that one thread needs, as `selectiveScanScratch`. */
+export function selectiveScanBackwardScratch(D: i32, L: i32, N: i32, chunk: i32, longest: i32): f64 {
+  const T = <f64>blockCapacity(L, chunk, longest);
+  const states = <f64>((N + 3) & ~3);
+  const groups = <f64>((D + 3) >> 2);
+  return 16 * (6 * T + <f64>(4 * KEPT) * T + 3 * states + states * groups) + 4 * (T + 4 * states * T) + 64;
 }
 
 export function selectiveScanBackward(
@@ -34,7 +34,7 @@ export function selectiveScanBackward(
   const g0 = shareStart(groups, part, parts);
   const g1 = shareStart(groups, part + 1, parts);
   const states = (N + 3) & ~3;
-  const capacity = chunk * longest;
+  const capacity = blockCapacity(L, chunk, longest);
   if (part > 0) {
     dB = otherParts + (<usize>(2 * (part - 1) * N) * <usize>L << 2);
     dC = dB + (<usize>N * <usize>L << 2);

@@ -20,11 +20,19 @@ export const FIRST_OF_BAG: i32 = 1;
 /** Decays below 2^-80 are taken as 2^-80: nothing of the state is left, and products do not become denormal, which is slow. */
 export const LEAST_EXPONENT: f32 = -80.0;
 
-/** Bytes of scratch that one thread needs. */
-export function selectiveScanScratch(D: i32, N: i32, chunk: i32, longest: i32): i32 {
-  const T = chunk * longest;
-  const states = (N + 3) & ~3;
-  return 16 * (4 * T + 12 * longest + states + states * ((D + 3) >> 2)) + 4 * (T + 2 * states * T) + 64;
+/** Bytes of scratch that one thread needs; f64, for long segments need more than an i32 can say. */
+export function selectiveScanScratch(D: i32, L: i32, N: i32, chunk: i32, longest: i32): f64 {
+  const T = <f64>blockCapacity(L, chunk, longest);
+  const states = <f64>((N + 3) & ~3);
+  const groups = <f64>((D + 3) >> 2);
+  return 16 * (4 * T + 12 * <f64>longest + states + states * groups) + 4 * (T + 2 * states * T) + 64;
+}
+
+/** Tokens of the longest block. */
+// @ts-ignore: decorator
+@inline
+export function blockCapacity(L: i32, chunk: i32, longest: i32): i32 {
+  return <i32>min<i64>(L, <i64>chunk * longest);
 }
 
 /** Four channels of one token. */
@@ -132,7 +140,7 @@ export function selectiveScan(
   const g1 = shareStart(groups, part + 1, parts);
   if (g0 == g1) return;
   const states = (N + 3) & ~3;
-  const capacity = chunk * longest;
+  const capacity = blockCapacity(L, chunk, longest);
 
   // Scratch of this thread: Delta, Delta u, p, gate; a, b, q of four states; A; f; B and C in scan order; token offsets.
   const Delta = (scratch + <usize>part * <usize>scratchBytes + 15) & ~15;
