@@ -1,5 +1,4 @@
 /** Causal depthwise convolution along tokens, optionally followed by SiLU; channel-major. mamba-block.md. */
-import { zeroedSlot } from './norm.ts';
 import type { Sequence } from './sequence.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
@@ -57,8 +56,8 @@ export function runConv1dBackward(
   dx: Tensor,
   accumulate: 0 | 1,
 ): void {
-  const dweight = zeroedSlot(tape, weight);
-  const dbias = bias && zeroedSlot(tape, bias);
+  const dweight = tape.zeroedSlot(weight);
+  const dbias = bias && tape.zeroedSlot(bias);
   tape.run(
     'conv1dBackward',
     [x, weight, bias, sequence.offsetsOnDevice, dy, dx, dweight, dbias],

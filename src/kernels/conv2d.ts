@@ -1,5 +1,4 @@
 /** Depthwise 2-D convolution with zero padding that keeps the size, on the tape (TransMIL's position encoding). */
-import { zeroedSlot } from './norm.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -11,8 +10,8 @@ export function conv2d(tape: Tape, x: Tensor, weight: Tensor, bias: Tensor | nul
   tape.run('conv2d', [x, weight, bias, y], params);
   tape.record([y], [], () => {
     const { view, accumulate } = tape.gradientSlot(x);
-    const dweight = zeroedSlot(tape, weight);
-    const dbias = bias && zeroedSlot(tape, bias);
+    const dweight = tape.zeroedSlot(weight);
+    const dbias = bias && tape.zeroedSlot(bias);
     tape.run('conv2dBackward', [x, weight, tape.gradientOf(y)!, view, dweight, dbias], [...params, accumulate]);
   });
   return y;

@@ -165,7 +165,7 @@ export const kernels = {
       'maxNorm:f32',
     ],
   },
-  /** w -= lr (g + decay w) */
+  /** w -= lr (g + decay w); of `Sgd`, which only golden cases ask for */
   sgd: { views: ['+w', 'g'], params: ['n', 'lr:f32', 'decay:f32'] },
 } as const satisfies Record<string, { views: readonly string[]; params: readonly string[] }>;
 

@@ -8,7 +8,6 @@
 import { runConv1d, runConv1dBackward } from './conv1d.ts';
 import { activations } from './kernels.ts';
 import { product } from './matmul.ts';
-import { zeroedSlot } from './norm.ts';
 import { createCarries, runScan, runScanBackward, type ScanInputs } from './selective-scan.ts';
 import type { SegmentLength, Sequence } from './sequence.ts';
 import type { Tape } from './tape.ts';
@@ -118,13 +117,13 @@ export function mambaBranch(
       A: dA,
       B: rowsFrom(R, N),
       C: rowsFrom(R + N, N),
-      D: zeroedSlot(tape, w.D),
-      deltaBias: zeroedSlot(tape, w.dtBias),
+      D: tape.zeroedSlot(w.D),
+      deltaBias: tape.zeroedSlot(w.dtBias),
     });
     tape.discard(delta);
-    tape.run('activationBackward', [w.ALog, A, dA, zeroedSlot(tape, w.ALog)], [A.length, NEG_EXP, 1]);
+    tape.run('activationBackward', [w.ALog, A, dA, tape.zeroedSlot(w.ALog)], [A.length, NEG_EXP, 1]);
     tape.discard(dA);
-    product(tape, ddelta, dt, null, zeroedSlot(tape, w.dtProj), {
+    product(tape, ddelta, dt, null, tape.zeroedSlot(w.dtProj), {
       m: E,
       n: R,
       k: L,
@@ -134,7 +133,7 @@ export function mambaBranch(
     });
     product(tape, w.dtProj, ddelta, null, ddt, { m: R, n: L, k: E, transA: true, transB: false, accumulate: 0 });
     tape.discard(ddelta);
-    product(tape, drows, u, null, zeroedSlot(tape, w.xProj), {
+    product(tape, drows, u, null, tape.zeroedSlot(w.xProj), {
       m: R + 2 * N,
       n: E,
       k: L,

@@ -12,8 +12,8 @@ export function layerNorm(tape: Tape, x: Tensor, weight: Tensor, bias: Tensor, e
   tape.record([y], [stats], () => {
     // x that needs no gradient still gets one: the kernel computes it together with those of weight and bias.
     const { view, accumulate } = tape.gradientSlot(x);
-    const dweight = zeroedSlot(tape, weight);
-    const dbias = zeroedSlot(tape, bias);
+    const dweight = tape.zeroedSlot(weight);
+    const dbias = tape.zeroedSlot(bias);
     tape.run('layerNormBackward', [x, weight, tape.gradientOf(y)!, stats, view, dweight, dbias], [r, d, accumulate]);
   });
   return y;
@@ -34,7 +34,7 @@ export function rmsNorm(
   const rstd = tape.create([r]);
   tape.run('rmsNorm', [x, residual, weight, y, residual ? sum : null, rstd], [r, d, eps]);
   tape.record(residual ? [y, sum] : [y], [rstd], () => {
-    const dweight = zeroedSlot(tape, weight);
+    const dweight = tape.zeroedSlot(weight);
     const dy = tape.gradientOf(y) ?? tape.zeros(y.shape);
     const first = residual ?? x;
     const { view, accumulate } = tape.gradientSlot(first);
@@ -50,11 +50,4 @@ export function rmsNorm(
     tape.discard(dsum);
   });
   return { y, sum };
-}
-
-/** The gradient slot of a parameter, which kernels add to. */
-export function zeroedSlot(tape: Tape, parameter: Tensor): Tensor {
-  const { view, accumulate } = tape.gradientSlot(parameter);
-  if (!accumulate) tape.run('fill', [view], [view.length, 0]);
-  return view;
 }

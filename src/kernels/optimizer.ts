@@ -110,7 +110,7 @@ export interface SgdOptions {
   readonly momentum?: number;
 }
 
-/** Stochastic gradient descent: v = momentum v + gradient + decay w; w -= lr v. */
+/** Stochastic gradient descent: v = momentum v + gradient + decay w; w -= lr v. No recipe trains with it; golden cases ask for it. */
 export class Sgd {
   readonly #velocity: Tensor;
 

@@ -1,5 +1,4 @@
 /** The selective scan, forward-only or locally bi-directional (LB), on the tape. lbmamba-scan.md. */
-import { zeroedSlot } from './norm.ts';
 import type { SegmentLength, Segments, Sequence } from './sequence.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
@@ -50,9 +49,9 @@ export function selectiveScan(tape: Tape, inputs: ScanInputs, sequence: Sequence
         added.push([slot.view, slots[name]]);
       }
     }
-    slots.A = zeroedSlot(tape, inputs.A);
-    slots.D = inputs.D ? zeroedSlot(tape, inputs.D) : null;
-    slots.deltaBias = inputs.deltaBias ? zeroedSlot(tape, inputs.deltaBias) : null;
+    slots.A = tape.zeroedSlot(inputs.A);
+    slots.D = inputs.D ? tape.zeroedSlot(inputs.D) : null;
+    slots.deltaBias = inputs.deltaBias ? tape.zeroedSlot(inputs.deltaBias) : null;
     runScanBackward(tape, inputs, segments, options, carries!, tape.gradientOf(y)!, slots as ScanGradients);
     for (const [total, part] of added) {
       tape.run('add', [total, part, total], [part.length, 1, 1]);

@@ -196,6 +196,13 @@ export class Tape {
     return { view, accumulate: 0 };
   }
 
+  /** The gradient of a parameter, which kernels add to whatever is there. */
+  zeroedSlot(parameter: Tensor): Tensor {
+    const { view, accumulate } = this.gradientSlot(parameter);
+    if (!accumulate) this.run('fill', [view], [view.length, 0]);
+    return view;
+  }
+
   /** The gradient that reached `t`, if any. */
   gradientOf(t: Tensor): Tensor | null {
     return this.#gradients.get(t) ?? null;
