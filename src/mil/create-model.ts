@@ -10,7 +10,7 @@ import { gatedAbmil } from './gated-abmil.ts';
 import { type Initialisation, initialWeights } from './initialise.ts';
 import { mambaMil } from './mambamil.ts';
 import { maxPooling, meanPooling } from './mean-max.ts';
-import type { BagModel, ModelKind } from './model.ts';
+import { type BagModel, type ModelKind, requireBags } from './model.ts';
 import type { MambaMilConfig, ModelConfig, ModelType } from './model-card.ts';
 import type { Weights } from './safetensors.ts';
 import { transmil } from './transmil.ts';
@@ -44,7 +44,18 @@ export function createModel(device: Device, config: ModelConfig, weights: Weight
     parameters.close();
     throw error;
   }
-  return { model: kind.create(config, parameters), parameters };
+  return { model: refusingEmptyBags(kind.create(config, parameters)), parameters };
+}
+
+/** The same model, whose forward pass checks its bags. */
+function refusingEmptyBags(model: BagModel): BagModel {
+  return {
+    ...model,
+    forward(tape, bags) {
+      requireBags(bags.offsets);
+      return model.forward(tape, bags);
+    },
+  };
 }
 
 /** A model with fresh random weights: the same seed gives the same model. */

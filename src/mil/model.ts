@@ -1,4 +1,5 @@
 /** The contract of a bag model: what aggregators look like to training, evaluation and the command line. */
+import { UserError } from '../errors.ts';
 import type { Parameters } from '../kernels/parameters.ts';
 import type { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
@@ -32,6 +33,20 @@ export interface PackedBags {
    * their bags, or null for the order as it is. Models without layers of a scan ignore it.
    */
   readonly shuffles?: readonly (Int32Array | null)[];
+}
+
+/**
+ * A bag without rows has no logits: whatever came of it would be another bag's, or none.
+ *
+ * @throws UserError `empty-bag` naming the bag, counted from one.
+ */
+export function requireBags(offsets: readonly number[]): void {
+  for (let bag = 1; bag < offsets.length; bag++) {
+    const [first, end] = [offsets[bag - 1]!, offsets[bag]!];
+    if (end > first) continue;
+    const problem = `Bag ${bag} of ${offsets.length - 1} has no patches (rows ${first} to ${end}).`;
+    throw new UserError('empty-bag', problem, 'Leave it out, or check the tissue mask of its slide.');
+  }
 }
 
 export interface LossOptions {

@@ -14,6 +14,7 @@ import { Tape } from '../kernels/tape.ts';
 import { type Tensor, tensor } from '../kernels/tensor.ts';
 import { type BlockWeights, blockPiece, hasSecondBranch } from './mamba-block.ts';
 import type { MambaLayer, MambaMil } from './mambamil.ts';
+import { requireBags } from './model.ts';
 import { loadRows, type RowSource } from './row-source.ts';
 import { openRowStore, type RowRun, type RowStore } from './row-store.ts';
 
@@ -43,6 +44,7 @@ export async function streamBag(
   source: RowSource,
   options: StreamOptions = {},
 ): Promise<StreamResult> {
+  requireBags([0, source.count]);
   const stream = new BagStream(model, device, source, options);
   try {
     return await stream.run();

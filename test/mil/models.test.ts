@@ -59,6 +59,19 @@ describe.each(types)('%s', (type) => {
     parameters.close();
   });
 
+  it('refuses a bag without patches, saying which', () => {
+    const { model, parameters } = createRandomModel(device, configOf(type), { seed: 2 });
+    const tape = new Tape(device);
+    const rows = tape.constant(features.slice(0, 5 * INPUT), [5, INPUT]);
+    const refused = (offsets: number[]) => expect(() => model.forward(tape, { features: rows, offsets }));
+    const naming = (problem: string) => expect.objectContaining({ code: 'empty-bag', problem });
+    refused([0, 3, 3, 5]).toThrow(naming('Bag 2 of 3 has no patches (rows 3 to 3).'));
+    refused([0, 0, 5]).toThrow(naming('Bag 1 of 2 has no patches (rows 0 to 0).'));
+    refused([0, 5, 5]).toThrow(naming('Bag 2 of 2 has no patches (rows 5 to 5).'));
+    tape.close();
+    parameters.close();
+  });
+
   it('sends gradients to the features and every weight that it uses', async () => {
     const config = configOf(type);
     const shapes = modelKinds[type].shapes(config);

@@ -71,6 +71,13 @@ describe('a bag in pieces', () => {
     parameters.close();
   });
 
+  it('is not none at all', async () => {
+    const { model, parameters } = smallModel(device);
+    const none = { count: 0, dimension: 12, read: async () => new Float32Array() };
+    await expect(streamBag(model as MambaMil, device, none)).rejects.toThrow('Bag 1 of 1 has no patches');
+    parameters.close();
+  });
+
   it('stops between two pieces when told to', async () => {
     const { model, parameters } = smallModel(device);
     const abort = new AbortController();
