@@ -1,11 +1,9 @@
 /** Attention-based MIL with gated attention (Ilse et al. 2018). */
 import { dropout } from '../kernels/elementwise.ts';
 import type { Parameters } from '../kernels/parameters.ts';
-import { attentionPool } from '../kernels/pool.ts';
-import { Sequence } from '../kernels/sequence.ts';
-import { gatedAttentionScores } from './attention.ts';
+import { attentionModel, gatedAttentionScores } from './attention.ts';
 import { dense, denseOf, denseShapes } from './dense.ts';
-import type { BagModel, ModelKind } from './model.ts';
+import type { AttentionModel, ModelKind } from './model.ts';
 import type { ModelConfig } from './model-card.ts';
 
 /** What the layers of a gated attention model are called in its checkpoints. */
@@ -41,23 +39,14 @@ export function gatedShapes(config: ModelConfig, names: GatedNames): Map<string,
   ]);
 }
 
-export function createGated(config: ModelConfig, parameters: Parameters, names: GatedNames): BagModel {
+export function createGated(config: ModelConfig, parameters: Parameters, names: GatedNames): AttentionModel {
   const feature = denseOf(parameters, names.feature);
   const [V, U, w] = [denseOf(parameters, names.V), denseOf(parameters, names.U), denseOf(parameters, names.w)];
   const classifier = denseOf(parameters, names.classifier);
-  return {
-    config,
-    parameters: parameters.tensors,
-    bytesPerInstance: 4 * (config.input + config.width + 3 * config.attention + 2),
-    forward(tape, bags) {
-      parameters.attach(tape);
-      const instances = dropout(tape, dense(tape, bags.features, feature, 'relu'), config.dropout);
-      const scores = tape.keep(gatedAttentionScores(tape, instances, V, U, w));
-      const { attention, pooled } = attentionPool(tape, instances, scores, new Sequence(tape, bags.offsets));
-      tape.done(instances);
-      const logits = tape.keep(dense(tape, pooled, classifier));
-      tape.keep(pooled);
-      return { logits, scores, attention, pooled, instanceLogits: null, instances: tape.training ? instances : null };
-    },
-  };
+  const bytesPerInstance = 4 * (config.input + config.width + 3 * config.attention + 2);
+  return attentionModel({ config, bytesPerInstance }, parameters, {
+    embed: (tape, features) => dropout(tape, dense(tape, features, feature, 'relu'), config.dropout),
+    score: (tape, h) => ({ instances: h, scores: gatedAttentionScores(tape, h, V, U, w) }),
+    classify: (tape, pooled) => dense(tape, pooled, classifier),
+  });
 }

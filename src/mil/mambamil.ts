@@ -13,7 +13,7 @@ import { attentionScores } from './attention.ts';
 import { type Dense, dense, denseOf, denseShapes, normShapes } from './dense.ts';
 import { type LocalBlockWeights, localBlockShapes, localBlockWeights, localMambaBlock } from './local-mamba-block.ts';
 import { type BlockOptions, type BlockWeights, blockShapes, blockWeights, mambaBlock } from './mamba-block.ts';
-import type { BagModel, BagOutput, ModelKind, PackedBags } from './model.ts';
+import type { AttentionModel, BagOutput, ModelKind, PackedBags } from './model.ts';
 import type { MambaMilConfig } from './model-card.ts';
 
 export interface MambaLayer {
@@ -27,16 +27,10 @@ export interface MambaLayer {
   readonly orders: readonly ScanOrder[];
 }
 
-/** The parts of the forward pass by themselves, for `stream.ts`, which runs them on pieces of a bag. */
-export interface MambaMil extends BagModel {
+/** `embed` gives what goes into the layers, `score` takes what comes out of them; pooled is its last norm. */
+export interface MambaMil extends AttentionModel {
   readonly config: MambaMilConfig;
   readonly layers: readonly MambaLayer[];
-  /** h (L, width) of features (L, input). */
-  embed(tape: Tape, features: Tensor): Tensor;
-  /** The last norm of h, and the attention scores of its rows. Without training, h is given back. */
-  score(tape: Tape, h: Tensor): { instances: Tensor; scores: Tensor };
-  /** logits (bags, classes) of pooled (bags, width) */
-  classify(tape: Tape, pooled: Tensor): Tensor;
 }
 
 export const mambaMil: ModelKind = {

@@ -68,6 +68,26 @@ export interface BagModel {
   loss?(tape: Tape, bags: PackedBags, output: BagOutput, labels: readonly number[], options: LossOptions): Tensor;
 }
 
+/** A model with one attention over the instances, which pools them to one vector. */
+export interface AttentionModel extends BagModel, AttentionParts {}
+
+/** The parts of its forward pass by themselves, for `stream.ts`, which runs them on pieces of a bag. */
+export interface AttentionParts {
+  /** h (L, width) of features (L, input). */
+  embed(tape: Tape, features: Tensor): Tensor;
+  /** What is pooled, of h, and the attention scores of its rows. Without training, an h that is not pooled itself is given back. */
+  score(tape: Tape, h: Tensor): { instances: Tensor; scores: Tensor };
+  /** logits (bags, classes) of pooled (bags, width) */
+  classify(tape: Tape, pooled: Tensor): Tensor;
+}
+
+/** A model that pools the logits of the instances. */
+export interface PoolingModel extends BagModel {
+  readonly pooling: 'mean' | 'max';
+  /** logits (L, classes) of features (L, input) */
+  classifyInstances(tape: Tape, features: Tensor): Tensor;
+}
+
 /** A kind of bag model: what it has to learn, and how it is made. */
 export interface ModelKind {
   /** Names, as PyTorch saves them, and shapes of the parameters. */

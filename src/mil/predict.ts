@@ -5,12 +5,11 @@ import { requireMatch } from '../features/bag-check.ts';
 import { notFinite } from '../features/bag-fault.ts';
 import type { Device, View } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
-import type { MambaMil } from './mambamil.ts';
 import type { BagModel } from './model.ts';
 import type { ModelCard } from './model-card.ts';
 import type { OpenModel } from './model-folder.ts';
 import { loadRows, type RowSource } from './row-source.ts';
-import { type StreamOptions, streamBag } from './stream.ts';
+import { readsPieces, type StreamOptions, streamBag } from './stream.ts';
 
 export interface BagPrediction {
   readonly logits: Float32Array;
@@ -137,9 +136,9 @@ async function predictByOne(
   }
   const checked = { ...source, read: (first: number, count: number) => readFinite(name, source, first, count) };
   if (source.onDevice) await requireFinite(name, source, source.onDevice, device);
-  if (source.count > WHOLE && isMambaMil(model) && !model.config.orders) {
+  if (source.count > WHOLE && readsPieces(model)) {
     const { logits, scores } = await streamBag(model, device, checked, options);
-    return present(card, logits, scores, softmax(scores));
+    return present(card, logits, scores, scores && softmax(scores));
   }
   requireMemory(name, model, device, source.count);
   const tape = new Tape(device);
@@ -154,10 +153,6 @@ async function predictByOne(
   } finally {
     tape.close();
   }
-}
-
-function isMambaMil(model: BagModel): model is MambaMil {
-  return 'layers' in model;
 }
 
 async function readFinite(name: string, source: RowSource, first: number, count: number): Promise<Float32Array> {

@@ -1,20 +1,22 @@
 /**
- * Inference of a MambaMIL over a bag of any length, in pieces: memory does not grow with the bag.
+ * Inference over a bag of any length, in pieces: memory does not grow with the bag.
  *
- * The scan and the convolution hand their state from piece to piece, and pieces are multiples of K, so the result is that of
+ * MambaMIL: the scan and the convolution hand their state from piece to piece, and pieces are multiples of K, so the result is that of
  * the whole bag at once (lbmamba-scan.md §8.6). Layers that read in the same direction run on one piece together; where the
  * direction turns, the activations of the whole bag wait in a `RowStore`. A second branch (BiMamba, SRMamba) walks over a store
- * of its own, in its own order, and leaves there what it adds to each row. Attention pools by an online softmax.
+ * of its own, in its own order, and leaves there what it adds to each row. Attention pools by an online softmax, which is all there is to do for models without layers (ABMIL, gated
+ * ABMIL, CLAM); mean and maximum of the instances' logits are gathered on the host.
  */
 import type { Device } from '../kernels/device.ts';
 import type { BranchCarry } from '../kernels/mamba-branch.ts';
 import { layerNorm } from '../kernels/norm.ts';
+import { poolRows } from '../kernels/pool.ts';
 import { autoSegmentLength, Sequence } from '../kernels/sequence.ts';
 import { Tape } from '../kernels/tape.ts';
 import { type Tensor, tensor } from '../kernels/tensor.ts';
-import { type BlockWeights, blockPiece, hasSecondBranch } from './mamba-block.ts';
+import { type BlockWeights, blockPiece } from './mamba-block.ts';
 import type { MambaLayer, MambaMil } from './mambamil.ts';
-import { requireBags } from './model.ts';
+import { type AttentionModel, type BagModel, type PoolingModel, requireBags } from './model.ts';
 import { loadRows, type RowSource } from './row-source.ts';
 import { openRowStore, type RowRun, type RowStore } from './row-store.ts';
 
@@ -28,29 +30,68 @@ export interface StreamOptions {
 
 export interface StreamResult {
   readonly logits: Float32Array;
-  /** Raw attention score of each row. */
-  readonly scores: Float32Array;
-  readonly pooled: Float32Array;
+  /** Raw attention score of each row; null for models without attention. */
+  readonly scores: Float32Array | null;
+  /** Null likewise. */
+  readonly pooled: Float32Array | null;
+}
+
+type StreamedModel = AttentionModel | PoolingModel;
+
+/** Whether a model can be given a bag in pieces. Not where every patch meets every other, or the slide's grid is scanned in other orders. */
+export function readsPieces(model: BagModel): model is StreamedModel {
+  if ('embed' in model) return layersOf(model as AttentionModel).every(({ orders }) => orders.length === 0);
+  return 'pooling' in model;
+}
+
+function layersOf(model: AttentionModel): readonly MambaLayer[] {
+  return 'layers' in model ? (model as MambaMil).layers : [];
 }
 
 /** Long enough for the matrix products, short enough for the caches. */
 const CHUNK = 2048;
 const LOWEST = -3.4e38;
 
-/** For models that scan the rows as they are, not in orders of their own. @throws AbortError between two pieces when the signal asks for it. */
+/** For models that read pieces. @throws AbortError between two of them when the signal asks for it. */
 export async function streamBag(
-  model: MambaMil,
+  model: StreamedModel,
   device: Device,
   source: RowSource,
   options: StreamOptions = {},
 ): Promise<StreamResult> {
   requireBags([0, source.count]);
+  if ('pooling' in model) return streamPooling(model, device, source, options);
   const stream = new BagStream(model, device, source, options);
   try {
     return await stream.run();
   } finally {
     await stream.close();
   }
+}
+
+async function streamPooling(
+  model: PoolingModel,
+  device: Device,
+  source: RowSource,
+  { chunk = CHUNK, signal }: StreamOptions,
+): Promise<StreamResult> {
+  const mean = model.pooling === 'mean';
+  const logits = new Float64Array(model.config.classes.length).fill(mean ? 0 : Number.NEGATIVE_INFINITY);
+  for (let first = 0; first < source.count; first += chunk) {
+    signal?.throwIfAborted();
+    const count = Math.min(chunk, source.count - first);
+    const tape = new Tape(device);
+    try {
+      const instances = model.classifyInstances(tape, await loadRows(tape, source, { first, count }));
+      const pooled = poolRows(tape, instances, new Sequence(tape, [0, count]), model.pooling);
+      for (const [k, value] of (await device.read(pooled)).entries()) {
+        logits[k] = mean ? logits[k]! + (value * count) / source.count : Math.max(logits[k]!, value);
+      }
+    } finally {
+      tape.close();
+    }
+  }
+  return { logits: Float32Array.from(logits), scores: null, pooled: null };
 }
 
 class BagStream {
@@ -63,25 +104,30 @@ class BagStream {
   readonly #scores: Tensor;
   readonly #pool: Tensor;
 
+  readonly #layers: readonly MambaLayer[];
+
   constructor(
-    readonly model: MambaMil,
+    readonly model: AttentionModel,
     readonly device: Device,
     readonly source: RowSource,
     readonly options: StreamOptions,
   ) {
-    const { type, K, width } = model.config;
+    const { config } = model;
+    this.#layers = layersOf(model);
     this.#tape = new Tape(device);
-    this.#K = type !== 'lbmamba' ? 0 : K === 'auto' ? autoSegmentLength(source.count) : K;
+    this.#K = config.type !== 'lbmamba' ? 0 : config.K === 'auto' ? autoSegmentLength(source.count) : config.K;
     const multiple = Math.max(1, this.#K);
     this.#chunk = Math.max(1, Math.round((options.chunk ?? CHUNK) / multiple)) * multiple;
     this.#scores = this.#tape.create([source.count]);
-    const start = new Float32Array(2 + width);
+    const start = new Float32Array(2 + config.width);
     start[0] = LOWEST;
     this.#pool = this.#tape.constant(start, [start.length]);
   }
 
   async run(): Promise<StreamResult> {
-    if (hasSecondBranch(this.model.config.type)) await this.#runBothBranches();
+    const { config } = this.model;
+    if (config.type === 'srmamba') await this.#runBothBranches(stridedPlaces(this.source.count, config.rate));
+    else if (config.type === 'bimamba') await this.#runBothBranches(samePlaces(this.source.count));
     else await this.#runLayers();
     const [, total, ...sums] = await this.device.read(this.#pool);
     const pooled = Float32Array.from(sums, (sum) => sum / total!);
@@ -94,13 +140,13 @@ class BagStream {
     for (const store of this.#stores) await store.close();
   }
 
-  /** One branch a layer: walks the bag once for each run of layers of one direction. */
+  /** One branch a layer, or no layers: walks the bag once for each run of layers of one direction. */
   async #runLayers(): Promise<void> {
-    const passes = sameDirection(this.model.layers);
+    const passes = this.#layers.length ? sameDirection(this.#layers) : [[]];
     const store = passes.length > 1 ? await this.#openStore(this.source.count) : null;
     for (const [index, layers] of passes.entries()) {
       const carries = layers.map((layer) => this.#newCarry(layer.block!));
-      const reversed = layers[0]!.reversed;
+      const reversed = layers[0]?.reversed ?? false;
       await this.#walk(this.source.count, reversed, async (run) => {
         let h = index === 0 ? await this.#embed(run) : await store!.read(this.#tape, [run]);
         layers.forEach((layer, i) => {
@@ -114,10 +160,8 @@ class BagStream {
   }
 
   /** Two branches a layer: the second first, in its own order, then the first, which takes up what the second left. */
-  async #runBothBranches(): Promise<void> {
-    const { type, rate } = this.model.config;
+  async #runBothBranches(second: SecondOrder): Promise<void> {
     const { count } = this.source;
-    const second = type === 'srmamba' ? stridedPlaces(count, rate) : samePlaces(count);
     const store = await this.#openStore(count);
     const waiting = await this.#openStore(second.rows);
     const put = async (run: RowRun, h: Tensor) => {
@@ -132,7 +176,7 @@ class BagStream {
       await put(run, h);
       this.#tape.done(h);
     });
-    for (const [index, layer] of this.model.layers.entries()) {
+    for (const [index, layer] of this.#layers.entries()) {
       await this.#walkSecondBranch(layer, waiting, second);
       const carry = this.#newCarry(layer.block!);
       await this.#walk(count, false, async (run) => {
@@ -146,7 +190,7 @@ class BagStream {
           this.#tape.done(back);
         } else this.#tape.run('add', [h, left, h], [h.length, 1, 1]);
         this.#tape.done(left);
-        if (index === this.model.layers.length - 1) this.#poolRows(run, h);
+        if (index === this.#layers.length - 1) this.#poolRows(run, h);
         else await put(run, h);
         this.#tape.done(h);
       });

@@ -1,9 +1,8 @@
 /** Logits of rows of a cohort by a model that is being trained, and what follows from them on the host. */
 import type { Device } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
-import type { MambaMil } from '../mil/mambamil.ts';
 import type { BagModel } from '../mil/model.ts';
-import { streamBag } from '../mil/stream.ts';
+import { readsPieces, streamBag } from '../mil/stream.ts';
 import type { Target, Task } from './target.ts';
 import { type BagSource, packedCells, type TrainingBag } from './training-bag.ts';
 
@@ -37,10 +36,10 @@ export async function predictRows(
   };
   for (const row of rows) {
     const bag = await source.read(row);
-    if (bag.count > PACK_ROWS && 'layers' in model && !(model as MambaMil).config.orders) {
+    if (bag.count > PACK_ROWS && readsPieces(model)) {
       const { features, count, dimension } = bag;
       const read = async (first: number, n: number) => features.subarray(first * dimension, (first + n) * dimension);
-      const { logits } = await streamBag(model as MambaMil, device, { count, dimension, read });
+      const { logits } = await streamBag(model, device, { count, dimension, read });
       found.push({ row, logits: [...logits] });
       continue;
     }

@@ -13,6 +13,7 @@ import { openWasm } from '../kernels/wasm/open-node.ts';
 import { createRandomModel } from '../mil/create-model.ts';
 import type { BagModel } from '../mil/model.ts';
 import type { ModelConfig } from '../mil/model-card.ts';
+import { readsPieces } from '../mil/stream.ts';
 import { type CohortRow, namedRows } from './cohort.ts';
 import { CHECKPOINT_ROWS, PACK_ROWS } from './fold-training.ts';
 import { configOf, type Recipe } from './recipe.ts';
@@ -126,16 +127,16 @@ function shortage(
 
 /** Models that read a bag in pieces predict one of any length; the others have to hold it. */
 async function requirePredictable(config: ModelConfig, { rows, counts }: MemoryNeeds): Promise<void> {
-  if ('layers' in config && !config.orders) return;
   const device = await openWasm({ threads: 1 });
   const { model } = createRandomModel(device, config, { seed: 1 });
   await device.close();
+  if (readsPieces(model)) return;
   const most = Math.floor(MOST_STORAGE_BYTES / model.bytesPerInstance);
   if (counts.every((count) => count <= most)) return;
   throw new UserError(
     'out-of-memory',
     `${namedRows(rows.filter((_, i) => counts[i]! > most))}: a model of type ${config.type} cannot predict more than ${most} patches at once.`,
-    'Extract these slides with --max-patches, or take a model of type lbmamba without scanOrders.',
+    'Extract these slides with --max-patches, or take a model that reads a bag in pieces, such as lbmamba without scanOrders.',
   );
 }
 

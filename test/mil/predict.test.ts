@@ -130,13 +130,20 @@ describe('a bag that does not fit', () => {
   });
 
   it('is refused before the work when it needs more memory than there is, saying how much', async () => {
-    const config = { type: 'abmil' as const, input: 12, width: 512, attention: 128, classes: ['a', 'b'], dropout: 0 };
-    const abmil = open({ ...config, ...origin });
+    const config = {
+      type: 'transmil' as const,
+      input: 12,
+      width: 512,
+      attention: 128,
+      classes: ['a', 'b'],
+      dropout: 0,
+    };
+    const transmil = open({ ...config, ...origin });
     const source = { count: 20e6, dimension: 12, read: () => Promise.reject(new Error('must not be read')) };
-    await expect(predictRows(abmil, 'huge', source)).rejects.toThrow(
+    await expect(predictRows(transmil, 'huge', source)).rejects.toThrow(
       /huge: 20000000 patches need about \d+\.\d GiB.*lbmamba/,
     );
-    abmil.parameters.close();
+    transmil.parameters.close();
   });
 });
 

@@ -94,8 +94,8 @@ describe('the memory of a training', () => {
   });
 
   it('refuses bags that the model cannot even predict', async () => {
-    const tooLong = needs([500, 30_000_000], { recipe: recipe({ model: 'abmil' }) });
-    await expect(planMemory(tooLong)).rejects.toThrow(/line 3 \(s1\): a model of type abmil cannot predict more than/);
+    const tooLong = needs([500, 30_000_000], { recipe: recipe({ model: 'dsmil' }) });
+    await expect(planMemory(tooLong)).rejects.toThrow(/line 3 \(s1\): a model of type dsmil cannot predict more than/);
     await expect(planMemory(needs([500, 30_000_000]))).resolves.toBeDefined();
   });
 });
