@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import type { Bag } from '../features/bag.ts';
 import { Tape } from '../kernels/tape.ts';
 import type { Tensor } from '../kernels/tensor.ts';
+import { madeUpCells, measurePass, requireRoom, roomOn } from './bag-memory.ts';
 import { dense } from './dense.ts';
 import { hiddenAttention } from './hidden-attention.ts';
 import type { MambaMil } from './mambamil.ts';
@@ -39,7 +40,8 @@ export function kindsOf(model: BagModel): ExplanationKind[] {
  * Columns: `evidence` (for the prediction, against the mean of the other classes; of a survival model for the risk),
  * `evidence_<class>`, `gradient_x_input` (likewise for the prediction), `sensitivity`, `hidden_attention`.
  *
- * @throws UserError as `predictBag`; `no-explanation` for a kind that the model does not have.
+ * @throws UserError as `predictBag`, `out-of-memory` too where there is enough to predict but not to explain; `no-explanation`
+ *   for a kind that the model does not have.
  */
 export async function explainBag(
   open: OpenModel,
@@ -56,9 +58,12 @@ export async function explainBag(
   const { logits } = await predictBag(open, bag);
   const direction = directionOf(open.card, logits);
   const members = open.members ?? [open];
+  await requireExplainable(members[0]!, bag, kinds);
   const sums: Record<string, Float32Array> = {};
   for (const member of members) {
-    for (const [name, values] of Object.entries(await explainByOne(member, bag, kinds, direction))) {
+    const cells = cellsFor(open.card, bag.meta.slideId, bag);
+    const columns = await explainByOne(member, { ...bag, cells }, kinds, direction, bag.count > CHECKPOINT_ROWS);
+    for (const [name, values] of Object.entries(columns)) {
       const sum = (sums[name] ??= new Float32Array(values.length));
       values.forEach((value, i) => {
         sum[i]! += value / members.length;
@@ -94,20 +99,60 @@ export async function patchSources(open: OpenModel, bag: Bag, row: number): Prom
   return shares;
 }
 
+/** No explanation takes so many times the memory of a prediction: TransMIL's takes thirteen, the others nine at most. */
+const MOST_PREDICTIONS = 16;
+/** Rows of a bag whose explanation is measured. */
+const FEW_ROWS = 512;
+/** TransMIL makes a square of any bag, so that what it takes does not grow evenly. */
+const SLACK = 1.05;
+
+/** @throws UserError `out-of-memory` before the work. */
+async function requireExplainable(open: OpenModel, bag: Bag, kinds: readonly ExplanationKind[]): Promise<void> {
+  const { card, model, parameters } = open;
+  const room = roomOn(parameters.device);
+  if (bag.count * MOST_PREDICTIONS * model.bytesPerInstance <= room) return;
+  requireRoom(
+    `${bag.meta.slideId}: to explain ${bag.count} patches by a model of type ${card.type} (${kinds.join(', ')}) takes`,
+    await explanationBytes(open, bag.count, kinds),
+    room,
+    'Extract the slide with fewer patches (--max-patches), ask for fewer kinds, or explain on a machine with more memory.',
+  );
+}
+
+/** Device memory at the peak of the explanation of so many patches. */
+export async function explanationBytes(
+  open: OpenModel,
+  count: number,
+  kinds: readonly ExplanationKind[],
+): Promise<number> {
+  const { classes, input } = open.card;
+  const { fixed, perRow } = await measurePass(open.model.config, FEW_ROWS, (_, created, rows) => {
+    const few = { count: rows, dimension: input, features: new Float32Array(rows * input), cells: madeUpCells(rows) };
+    const direction = new Float32Array(classes.length);
+    return explainByOne({ ...open, ...created }, few, kinds, direction, count > CHECKPOINT_ROWS);
+  });
+  return SLACK * (fixed + count * perRow);
+}
+
 async function explainByOne(
   { card, model, parameters }: OpenModel,
-  bag: Bag,
+  {
+    count,
+    dimension,
+    features: data,
+    cells,
+  }: Pick<Bag, 'count' | 'dimension' | 'features'> & { cells: Int32Array | null },
   kinds: readonly ExplanationKind[],
   direction: Float32Array,
+  /** Activations are computed again on the way back instead of kept. */
+  checkpoint: boolean,
 ): Promise<Explanations> {
   const { device } = parameters;
-  const { count, dimension } = bag;
-  const cells = cellsFor(card, bag.meta.slideId, bag);
   const columns: Record<string, Float32Array> = {};
-  const tape = new Tape(device, { training: true, dropout: false, checkpoint: count > CHECKPOINT_ROWS });
+  const tape = new Tape(device, { training: true, dropout: false, checkpoint });
   let attention: Float32Array | null = null;
   try {
-    const features = tape.constant(bag.features, [count, dimension], true);
+    const features = tape.constant(data, [count, dimension], true);
     const output = model.forward(tape, { features, offsets: [0, count], cells });
     if (output.attention?.length === count) attention = await device.read(output.attention);
     if (kinds.includes('evidence')) {
@@ -116,14 +161,14 @@ async function explainByOne(
     if (kinds.includes('gradient')) {
       tape.backward([[output.logits, tape.constant(direction, [1, direction.length])]]);
       const gradient = await device.read(tape.gradientOf(features)!);
-      columns.gradient_x_input = rowSums(gradient, bag.features, count);
-      columns.sensitivity = sensitivities(gradient, bag.features, count);
+      columns.gradient_x_input = rowSums(gradient, data, count);
+      columns.sensitivity = sensitivities(gradient, data, count);
     }
   } finally {
     tape.close();
   }
   if (kinds.includes('hidden-attention')) {
-    columns.hidden_attention = await hiddenAttention(model as MambaMil, device, bag.features, attention!, cells);
+    columns.hidden_attention = await hiddenAttention(model as MambaMil, device, data, attention!, cells);
   }
   return columns;
 }

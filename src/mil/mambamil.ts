@@ -108,13 +108,15 @@ export function createMambaMil(config: MambaMilConfig, parameters: Parameters): 
     };
   };
 
-  // At the peak: features, h, and of the block (E, L) six times: xz (twice), u, delta, y, and one to spare; then rows of x_proj.
+  // At the peak: features, h, and of the block (E, L) six times: xz (twice), u, delta, y, and one to spare, which is y of the
+  // first branch of two; SRMamba has xz in its second order as well. Then rows of x_proj, tables of segments and orders.
   // Of several branches, each leaves its rows (E) until all are summed, and the cells of its order are counted on top.
   const branches = Math.max(
     ...layers.map(({ orders }) => (orders.length > 1 ? orders.length + 2 : orders.length && 2)),
   );
+  const inside = (type === 'srmamba' ? 8 : 6) + branches;
   const bytesPerInstance =
-    4 * (input + 2 * width + (6 + branches) * width * expand + Math.ceil(width / 16) + 2 * config.state);
+    4 * (input + 2 * width + inside * width * expand + Math.ceil(width / 16) + 2 * config.state + 2);
   return {
     config,
     parameters: parameters.tensors,

@@ -5,7 +5,7 @@ import { requireMatch } from '../features/bag-check.ts';
 import { notFinite } from '../features/bag-fault.ts';
 import type { Device, View } from '../kernels/device.ts';
 import { Tape } from '../kernels/tape.ts';
-import type { BagModel } from './model.ts';
+import { amount, requireRoom, roomOn } from './bag-memory.ts';
 import type { ModelCard } from './model-card.ts';
 import type { OpenModel } from './model-folder.ts';
 import { loadRows, type RowSource } from './row-source.ts';
@@ -140,7 +140,9 @@ async function predictByOne(
     const { logits, scores } = await streamBag(model, device, checked, options);
     return present(card, logits, scores, scores && softmax(scores));
   }
-  requireMemory(name, model, device, source.count);
+  const what = `${name}: ${source.count} patches in a model of type ${model.config.type} need`;
+  const needed = source.count * model.bytesPerInstance;
+  requireRoom(what, needed, roomOn(device), FEWER);
   const tape = new Tape(device);
   try {
     const { count } = checked;
@@ -150,6 +152,8 @@ async function predictByOne(
     const scores = output.scores && (await device.read(output.scores));
     const attention = output.attention && (await device.read(output.attention));
     return present(card, logits, scores, attention && columnOf(attention, count, largest(logits)));
+  } catch (error) {
+    throw withEstimate(error, what, needed);
   } finally {
     tape.close();
   }
@@ -177,19 +181,14 @@ async function requireFinite(name: string, source: RowSource, rows: View, device
   }
 }
 
-/** The device would say so in the middle; this says it before, and what to do. */
-function requireMemory(name: string, model: BagModel, device: Device, instances: number): void {
-  const needed = instances * model.bytesPerInstance;
-  const free = device.maxStorageBytes - device.memory().live;
-  // A GPU's memory is larger than its largest piece of storage; how large, it does not tell.
-  if (device.kind !== 'wasm' || needed <= free) return;
-  const [need, have] = [needed, free].map((bytes) => `${(bytes / 2 ** 30).toFixed(1)} GiB`);
-  throw new UserError(
-    'out-of-memory',
-    `${name}: ${instances} patches need about ${need} in a model of type ${model.config.type}, and the device has ${have}.`,
-    'Use fewer patches, or a model of type lbmamba, which reads a bag in pieces.',
-  );
+/** A GPU says that it has too little when it has; how much was wanted it does not know. */
+function withEstimate(error: unknown, what: string, bytes: number): unknown {
+  if (!(error instanceof UserError) || error.code !== 'gpu-memory') return error;
+  const problem = `${what} about ${amount(bytes)}. ${error.problem}`;
+  return new UserError(error.code, problem, `${FEWER} ${error.hint}`, { cause: error });
 }
+
+const FEWER = 'Use fewer patches, or a model of type lbmamba, which reads a bag in pieces.';
 
 function present(
   card: ModelCard,

@@ -10,6 +10,7 @@ import { type DeviceChoice, openDevice } from '../kernels/open-device.ts';
 import { Tape } from '../kernels/tape.ts';
 import { MOST_STORAGE_BYTES } from '../kernels/wasm/device.ts';
 import { openWasm } from '../kernels/wasm/open-node.ts';
+import { madeUpCells, measurePass, type PassBytes } from '../mil/bag-memory.ts';
 import { createRandomModel } from '../mil/create-model.ts';
 import type { BagModel } from '../mil/model.ts';
 import type { ModelConfig } from '../mil/model-card.ts';
@@ -68,7 +69,7 @@ export async function planMemory(needs: MemoryNeeds): Promise<MemoryPlan> {
   const fitting = Math.floor((SHARE * MOST_STORAGE_BYTES - long.fixed) / long.perRow);
   const mostPatches = Math.max(1, Math.min(recipe.mostPatches ?? Number.POSITIVE_INFINITY, fitting));
   const trained = Math.min(mostPatches, longest);
-  const bytesOf = (step: StepBytes, n: number) => step.fixed + n * step.perRow;
+  const bytesOf = (step: PassBytes, n: number) => step.fixed + n * step.perRow;
   const packed = Math.min(CHECKPOINT_ROWS, Math.max(trained, Math.min(PACK_ROWS, trained * recipe.bagsPerStep)));
   const onDevice = Math.max(bytesOf(short, packed), trained > CHECKPOINT_ROWS ? bytesOf(long, trained) : 0);
   const bytesOfFold = onDevice + THREAD_BYTES + COPIES * 4 * dimension * longest;
@@ -140,41 +141,29 @@ async function requirePredictable(config: ModelConfig, { rows, counts }: MemoryN
   );
 }
 
-interface StepBytes {
-  /** Weights, gradients and all that does not grow with the bag. */
-  readonly fixed: number;
-  readonly perRow: number;
-}
-
 const FEW_ROWS = 1024;
 /** Weights, the optimizer's two moments, the best so far; gradients are in the step. */
 const COPIES_OF_WEIGHTS = 4;
 
-/** Device memory at the peak of a training step, as a line through two of them. */
-async function stepBytes(recipe: Recipe, config: ModelConfig, checkpoint: boolean): Promise<StepBytes> {
-  // A peak is that of a device's whole life, so each kind of step has its own.
-  const device = await openWasm({ threads: 1 });
-  try {
-    const { model, parameters } = createRandomModel(device, config, { seed: 1 });
-    const few = peakOfStep(device, model, recipe, FEW_ROWS, checkpoint);
-    const twice = peakOfStep(device, model, recipe, 2 * FEW_ROWS, checkpoint);
-    const perRow = (twice - few) / FEW_ROWS;
-    return { fixed: few - FEW_ROWS * perRow + COPIES_OF_WEIGHTS * 4 * parameters.values.length, perRow };
-  } finally {
-    await device.close();
-  }
+/** Device memory at the peak of a training step. */
+async function stepBytes(recipe: Recipe, config: ModelConfig, checkpoint: boolean): Promise<PassBytes> {
+  let weights = 0;
+  const { fixed, perRow } = await measurePass(config, FEW_ROWS, (device, { model, parameters }, rows) => {
+    weights = 4 * parameters.values.length;
+    step(device, model, recipe, rows, checkpoint);
+  });
+  return { fixed: fixed + COPIES_OF_WEIGHTS * weights, perRow };
 }
 
-function peakOfStep(device: Device, model: BagModel, recipe: Recipe, n: number, checkpoint: boolean): number {
+function step(device: Device, model: BagModel, recipe: Recipe, n: number, checkpoint: boolean): void {
   const { input } = model.config;
   const tape = new Tape(device, { training: true, seed: 1, checkpoint });
   const features = tape.constant(new Float32Array(n * input), [n, input]);
   const offsets = [0, n];
-  const cells = Int32Array.from({ length: 2 * n }, (_, i) => (i % 2 === 0 ? i >> 6 : (i >> 1) % 32));
+  const cells = madeUpCells(n);
   const output = model.forward(tape, { features: dropout(tape, features, recipe.featureDropout), offsets, cells });
   if (model.loss) model.loss(tape, { features, offsets }, output, [0], {});
   else crossEntropy(tape, output.logits, [0]);
   tape.backward();
   tape.close();
-  return device.memory().peak;
 }

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { formatTable } from '../csv.ts';
 import { UserError } from '../errors.ts';
 import type { DeviceChoice } from '../kernels/open-device.ts';
+import { availableMemory } from '../mil/available-memory.ts';
 import { evaluate, evaluationDefaults, type ModelEvaluation } from '../mil/evaluation.ts';
 import type { ModelCard } from '../mil/model-card.ts';
 import { saveEnsembleCard, saveWeights } from '../mil/model-folder.ts';
@@ -190,7 +191,7 @@ export async function planTraining(options: TrainingOptions): Promise<Plan> {
     counts: facts.counts,
     folds: splits.folds.length,
     threads,
-    available: process.availableMemory(),
+    available: availableMemory(),
   });
   const warnings = [
     ...targets.warnings,

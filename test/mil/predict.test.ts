@@ -141,7 +141,7 @@ describe('a bag that does not fit', () => {
     const transmil = open({ ...config, ...origin });
     const source = { count: 20e6, dimension: 12, read: () => Promise.reject(new Error('must not be read')) };
     await expect(predictRows(transmil, 'huge', source)).rejects.toThrow(
-      /huge: 20000000 patches need about \d+\.\d GiB.*lbmamba/,
+      /huge: 20000000 patches in a model of type transmil need about \d+\.\d GiB, and there are [0-4]\.\d GiB\. .*lbmamba/,
     );
     transmil.parameters.close();
   });
