@@ -89,6 +89,7 @@ export async function patchSources(open: OpenModel, bag: Bag, row: number): Prom
   chosen[row] = 1;
   const cells = cellsFor(card, bag.meta.slideId, bag);
   const members = open.members ?? [open];
+  await requireExplainable(members[0]!, bag, ['hidden-attention']);
   const shares = new Float32Array(bag.count);
   for (const { model, parameters } of members) {
     const own = await hiddenAttention(model as MambaMil, parameters.device, bag.features, chosen, cells);

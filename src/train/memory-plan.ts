@@ -59,20 +59,15 @@ const NOTEWORTHY_BYTES = 1e9;
 /** @throws UserError `out-of-memory` when a bag is too long even to be predicted. */
 export async function planMemory(needs: MemoryNeeds): Promise<MemoryPlan> {
   const { recipe, classes, dimension, rows, counts, folds, threads, available } = needs;
-  if (await onGpu(needs.device)) return UNLIMITED;
+  if (await onGpu(needs.device)) return planOnGpu(needs);
   const config = configOf(recipe, dimension, classes);
   const longest = counts.reduce((a, b) => Math.max(a, b), 0);
   await requirePredictable(config, needs);
-  // Short sequences keep their activations, long ones compute them again.
-  const short = await stepBytes(recipe, config, false);
-  const long = longest > CHECKPOINT_ROWS ? await stepBytes(recipe, config, true) : short;
-  const fitting = Math.floor((SHARE * MOST_STORAGE_BYTES - long.fixed) / long.perRow);
+  const steps = await measureSteps(recipe, config, longest);
+  const fitting = Math.floor((SHARE * MOST_STORAGE_BYTES - steps.long.fixed) / steps.long.perRow);
   const mostPatches = Math.max(1, Math.min(recipe.mostPatches ?? Number.POSITIVE_INFINITY, fitting));
   const trained = Math.min(mostPatches, longest);
-  const bytesOf = (step: PassBytes, n: number) => step.fixed + n * step.perRow;
-  const packed = Math.min(CHECKPOINT_ROWS, Math.max(trained, Math.min(PACK_ROWS, trained * recipe.bagsPerStep)));
-  const onDevice = Math.max(bytesOf(short, packed), trained > CHECKPOINT_ROWS ? bytesOf(long, trained) : 0);
-  const bytesOfFold = onDevice + THREAD_BYTES + COPIES * 4 * dimension * longest;
+  const bytesOfFold = bytesOfSteps(steps, recipe, trained) + THREAD_BYTES + COPIES * 4 * dimension * longest;
 
   const room = SHARE * available - PROCESS_BYTES;
   const wanted = Math.max(1, Math.min(folds, threads));
@@ -88,14 +83,22 @@ export async function planMemory(needs: MemoryNeeds): Promise<MemoryPlan> {
   };
 }
 
-/** A GPU does not tell what it has, and takes one fold after another. */
-const UNLIMITED: MemoryPlan = {
-  foldsAtOnce: 1,
-  cacheBytes: MOST_CACHE_BYTES,
-  mostPatches: null,
-  bytes: 0,
-  warnings: [],
-};
+/** A GPU does not tell what it has, and takes one fold after another: nothing is given up for it, but what it will take is said. */
+export async function planOnGpu({ recipe, classes, dimension, rows, counts }: MemoryNeeds): Promise<MemoryPlan> {
+  const longest = counts.reduce((a, b) => Math.max(a, b), 0);
+  const trained = Math.min(recipe.mostPatches ?? Number.POSITIVE_INFINITY, longest);
+  const steps = await measureSteps(recipe, configOf(recipe, dimension, classes), trained);
+  const bytes = bytesOfSteps(steps, recipe, trained);
+  const bag = `With ${longest} patches in the longest bag (${namedRows([rows[counts.indexOf(longest)]!])})`;
+  const said = `${bag}, a step will take about ${(bytes / 1e9).toFixed(1)} GB of the GPU's memory. If it has less, set mostPatches or a smaller width.`;
+  return {
+    foldsAtOnce: 1,
+    cacheBytes: MOST_CACHE_BYTES,
+    mostPatches: null,
+    bytes: 0,
+    warnings: bytes < NOTEWORTHY_BYTES ? [] : [said],
+  };
+}
 
 async function onGpu(choice: DeviceChoice): Promise<boolean> {
   if (choice === 'wasm') return false;
@@ -139,6 +142,24 @@ async function requirePredictable(config: ModelConfig, { rows, counts }: MemoryN
     `${namedRows(rows.filter((_, i) => counts[i]! > most))}: a model of type ${config.type} cannot predict more than ${most} patches at once.`,
     'Extract these slides with --max-patches, or take a model that reads a bag in pieces, such as lbmamba without scanOrders.',
   );
+}
+
+interface Steps {
+  readonly short: PassBytes;
+  readonly long: PassBytes;
+}
+
+/** Short sequences keep their activations, long ones compute them again. */
+async function measureSteps(recipe: Recipe, config: ModelConfig, longest: number): Promise<Steps> {
+  const short = await stepBytes(recipe, config, false);
+  return { short, long: longest > CHECKPOINT_ROWS ? await stepBytes(recipe, config, true) : short };
+}
+
+/** On the device, with bags of at most `trained` patches. */
+function bytesOfSteps({ short, long }: Steps, recipe: Recipe, trained: number): number {
+  const bytesOf = (step: PassBytes, n: number) => step.fixed + n * step.perRow;
+  const packed = Math.min(CHECKPOINT_ROWS, Math.max(trained, Math.min(PACK_ROWS, trained * recipe.bagsPerStep)));
+  return Math.max(bytesOf(short, packed), trained > CHECKPOINT_ROWS ? bytesOf(long, trained) : 0);
 }
 
 const FEW_ROWS = 1024;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { openWasm } from '../../src/kernels/wasm/open-node.ts';
 import { trainFold } from '../../src/train/fold-training.ts';
-import { type MemoryNeeds, planMemory } from '../../src/train/memory-plan.ts';
+import { type MemoryNeeds, planMemory, planOnGpu } from '../../src/train/memory-plan.ts';
 import { recipeOf } from '../../src/train/recipe.ts';
 import { memorySource } from '../../src/train/training-bag.ts';
 import { randomNumbers } from '../mil/small-models.ts';
@@ -91,6 +91,19 @@ describe('the memory of a training', () => {
     );
     const asked = await planMemory(needs([20, 40], { recipe: recipe({ mostPatches: 30 }) }));
     expect(asked).toMatchObject({ mostPatches: 30, warnings: [expect.stringMatching(/^line 3 \(s1\).*; 30 of/)] });
+  });
+
+  it('is said for a GPU, and nothing given up for it', async () => {
+    expect(await planOnGpu(needs([30, 40]))).toMatchObject({ foldsAtOnce: 1, mostPatches: null, warnings: [] });
+    const long = await planOnGpu(needs([500, 3_000_000]));
+    expect(long).toMatchObject({ foldsAtOnce: 1, mostPatches: null });
+    expect(long.warnings).toEqual([
+      expect.stringMatching(
+        /^With 3000000 patches in the longest bag \(line 3 \(s1\)\), a step will take about \d+\.\d GB of the GPU/,
+      ),
+    ]);
+    const thinned = await planOnGpu(needs([500, 3_000_000], { recipe: recipe({ mostPatches: 1000 }) }));
+    expect(thinned.warnings).toEqual([]);
   });
 
   it('refuses bags that the model cannot even predict', async () => {
