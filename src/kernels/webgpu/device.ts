@@ -3,6 +3,7 @@
  * submits, on pooled buffers. Knows nothing of Node or of files.
  */
 import { UserError } from '../../errors.ts';
+import { requireArguments } from '../arguments.ts';
 import type { Device, Storage, View } from '../device.ts';
 import { type KernelName, kernels } from '../kernels.ts';
 import { BUFFER_USAGE, BufferPool, type GpuStorage, megabytes } from './buffers.ts';
@@ -181,10 +182,11 @@ export class WebGpuDevice implements Device {
 
   run(kernel: KernelName, views: readonly (View | null)[], params: readonly number[]): void {
     this.#checkOpen();
+    requireArguments(kernel, views, params);
     const scratch: GpuStorage[] = [];
     const call = {
-      views: nameViews(kernel, views),
-      params: nameParams(kernel, params),
+      views: named(kernels[kernel].views, views),
+      params: named(kernels[kernel].params, params),
       gpu: this.capabilities,
       scratch: (length: number): View => {
         const storage = this.#pool.take(length);
@@ -491,26 +493,9 @@ export class WebGpuDevice implements Device {
   }
 }
 
-function nameViews(kernel: KernelName, views: readonly (View | null)[]): Record<string, View | null> {
-  const names: readonly string[] = kernels[kernel].views;
-  if (names.length !== views.length) throw new Error(`${kernel} takes ${names.length} views, not ${views.length}`);
-  return Object.fromEntries(
-    names.map((declared, i) => {
-      const name = /\w+/.exec(declared)![0];
-      const view = views[i] ?? null;
-      if (!view && !declared.endsWith('?')) throw new Error(`${kernel}: view ${name} is missing`);
-      if (view && view.offset + view.length > view.storage.length * (view.half ? 2 : 1)) {
-        throw new Error(`${kernel}: view ${name} ends at ${view.offset + view.length} of ${view.storage.length}`);
-      }
-      return [name, view];
-    }),
-  );
-}
-
-function nameParams(kernel: KernelName, params: readonly number[]): Record<string, number> {
-  const names: readonly string[] = kernels[kernel].params;
-  if (names.length !== params.length) throw new Error(`${kernel} takes ${names.length} params, not ${params.length}`);
-  return Object.fromEntries(names.map((declared, i) => [/\w+/.exec(declared)![0], params[i]!]));
+/** By the names of the kernel's list. */
+function named<T>(declared: readonly string[], values: readonly T[]): Record<string, T> {
+  return Object.fromEntries(declared.map((text, i) => [/\w+/.exec(text)![0], values[i]!]));
 }
 
 /** Compiler messages with the lines they speak of. */
