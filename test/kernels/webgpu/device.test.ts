@@ -72,7 +72,9 @@ describe.skipIf(withoutSwiftShader)(`the WebGPU device ${withoutSwiftShader ?? '
     device.write(x, shared, 3);
     expect([...(await device.read({ storage: x, offset: 0, length: 8 }))]).toEqual([1, 1, 1, 5, 6, 1, 1, 1]);
     expect(() => device.write(x, shared, 7)).toThrow(/at 7 into storage of 8/);
-    expect(() => device.run('fill', [{ storage: x, offset: 4, length: 9 }], [9, 0])).toThrow(/view x is 4 to 13 of 8 elements/);
+    expect(() => device.run('fill', [{ storage: x, offset: 4, length: 9 }], [9, 0])).toThrow(
+      /view x is 4 to 13 of 8 elements/,
+    );
     expect(() => device.run('fill', [null], [9, 0])).toThrow(/view x is missing/);
   });
 
