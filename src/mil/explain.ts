@@ -105,7 +105,7 @@ const MOST_PREDICTIONS = 16;
 /** Rows of a bag whose explanation is measured. */
 const FEW_ROWS = 512;
 /** TransMIL makes a square of any bag, so that what it takes does not grow evenly. */
-const SLACK = 1.05;
+const SLACK = 1.07;
 
 /** @throws UserError `out-of-memory` before the work. */
 async function requireExplainable(open: OpenModel, bag: Bag, kinds: readonly ExplanationKind[]): Promise<void> {
