@@ -21,7 +21,9 @@ describe('lamina bench pipeline', () => {
       'encode alone',
       'aggregate alone',
       'the line',
+      'the least for it: its processor time',
       'the line with an encoder off the processor',
+      'its processor time',
       'resume over 50 finished slides',
     ]);
   });
