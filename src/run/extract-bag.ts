@@ -46,7 +46,7 @@ export async function extractBag<Rows>(
  * Batches in the encoder's hands: one to work on and some that wait, so that it does not run dry while this thread traces another
  * slide's outlines or reckons a prediction.
  */
-const BATCHES_IN_HAND = 4;
+const BATCHES_IN_HAND = 6;
 
 /** In the order of the batches. */
 async function* encoded<Rows>(
