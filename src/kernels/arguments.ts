@@ -4,16 +4,18 @@ import { type KernelName, kernels } from './kernels.ts';
 
 interface Expected {
   readonly views: readonly { readonly name: string; readonly optional: boolean }[];
-  readonly params: number;
+  readonly params: readonly string[];
 }
+
+const nameOf = (declared: string) => /\w+/.exec(declared)![0];
 
 /** Read once: devices run hundreds of thousands of kernels a second. */
 const expected = Object.fromEntries(
   Object.entries(kernels).map(([kernel, { views, params }]): [string, Expected] => [
     kernel,
     {
-      views: views.map((view) => ({ name: /\w+/.exec(view)![0], optional: view.endsWith('?') })),
-      params: params.length,
+      views: views.map((view) => ({ name: nameOf(view), optional: view.endsWith('?') })),
+      params: params.map(nameOf),
     },
   ]),
 ) as Readonly<Record<KernelName, Expected>>;
@@ -21,7 +23,7 @@ const expected = Object.fromEntries(
 /** @throws Error that names the view which is missing, was given back or leaves its storage, or says what the kernel takes. */
 export function requireArguments(kernel: KernelName, views: readonly (View | null)[], params: readonly number[]): void {
   const wanted = expected[kernel];
-  if (views.length !== wanted.views.length || params.length !== wanted.params) {
+  if (views.length !== wanted.views.length || params.length !== wanted.params.length) {
     throw new Error(`kernel ${kernel} takes views (${kernels[kernel].views}) and params (${kernels[kernel].params})`);
   }
   for (let i = 0; i < views.length; i++) {
@@ -30,6 +32,15 @@ export function requireArguments(kernel: KernelName, views: readonly (View | nul
     const wrong = view ? wrongWith(view) : optional ? null : 'is missing';
     if (wrong) throw new Error(`${kernel}: view ${name} ${wrong}`);
   }
+}
+
+/** Arguments by the names that the list of kernels gives them. */
+export function namedArguments(kernel: KernelName, views: readonly (View | null)[], params: readonly number[]) {
+  const names = expected[kernel];
+  return {
+    views: Object.fromEntries(names.views.map(({ name }, i) => [name, views[i] ?? null])),
+    params: Object.fromEntries(names.params.map((name, i) => [name, params[i]!])),
+  };
 }
 
 /** In words, if the view's storage was given back or the view leaves it. */

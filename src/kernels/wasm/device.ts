@@ -22,19 +22,21 @@ interface WasmStorage extends Storage {
   released: boolean;
 }
 
+/** Starts a worker that calls `serve` with its part, resolves when it is ready, and says later if it has ended. */
+export type StartWorker = (
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  part: number,
+  ended: (why: string) => void,
+) => Promise<{ terminate(): unknown }>;
+
 export interface WasmOptions {
   readonly module: WebAssembly.Module;
   /** Which of the two `module` is. */
   readonly build: Build;
   /** Threads in all, this one included. */
   readonly threads: number;
-  /** Starts a worker that calls `serve` with its part, resolves when it is ready, and says later if it has ended. */
-  readonly startWorker: (
-    module: WebAssembly.Module,
-    memory: WebAssembly.Memory,
-    part: number,
-    ended: (why: string) => void,
-  ) => Promise<{ terminate(): unknown }>;
+  readonly startWorker: StartWorker;
   readonly native?: (memory: WebAssembly.Memory) => Promise<NativeMatmul | null>;
 }
 

@@ -1,7 +1,7 @@
 /** Opens the wasm device in a browser. Its kernels block, so it lives in a worker of the page's, never in the page itself. */
 import { UserError } from '../../errors.ts';
 import type { Device } from '../device.ts';
-import { createWasmDevice } from './device.ts';
+import { createWasmDevice, type StartWorker } from './device.ts';
 import { canFuse, moduleFile } from './fused.ts';
 import type { Answer, Task } from './worker-browser.ts';
 
@@ -54,13 +54,8 @@ async function fetchModule(url: URL): Promise<WebAssembly.Module> {
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
-function startWorker(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-  part: number,
-  ended: (why: string) => void,
-): Promise<Worker> {
-  return new Promise((resolve, reject) => {
+const startWorker: StartWorker = (module, memory, part, ended) =>
+  new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./worker-browser.js', import.meta.url), { type: 'module' });
     const end = (why: string) => {
       worker.terminate();
@@ -72,4 +67,3 @@ function startWorker(
     worker.onerror = (event) => end(event.message || event.type);
     worker.postMessage({ module, memory, part } satisfies Task);
   });
-}

@@ -2,12 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
-import type { Worker } from 'node:worker_threads';
 import { built } from '../../built.ts';
 import { startBuilt } from '../../built-worker.ts';
 import { messageOf } from '../../errors.ts';
 import type { Device } from '../device.ts';
-import { createWasmDevice } from './device.ts';
+import { createWasmDevice, type StartWorker } from './device.ts';
 import { canFuse, moduleFile } from './fused.ts';
 import { openNativeMatmul } from './native-matmul.ts';
 
@@ -42,13 +41,8 @@ export function allowFused(): boolean {
   return canFuse();
 }
 
-function startWorker(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-  part: number,
-  ended: (why: string) => void,
-): Promise<Worker> {
-  return new Promise((resolve, reject) => {
+const startWorker: StartWorker = (module, memory, part, ended) =>
+  new Promise((resolve, reject) => {
     const worker = startBuilt(built('./worker.js', import.meta.url), { module, memory, part });
     worker.unref();
     worker.once('message', () => resolve(worker));
@@ -60,4 +54,3 @@ function startWorker(
     worker.on('error', (error) => end(messageOf(error)));
     worker.on('exit', (code) => end(`exit code ${code}`));
   });
-}

@@ -3,9 +3,9 @@
  * submits, on pooled buffers. Knows nothing of Node or of files.
  */
 import { UserError } from '../../errors.ts';
-import { requireArguments } from '../arguments.ts';
+import { namedArguments, requireArguments } from '../arguments.ts';
 import type { Device, Storage, View } from '../device.ts';
-import { type KernelName, kernels } from '../kernels.ts';
+import type { KernelName } from '../kernels.ts';
 import { BUFFER_USAGE, BufferPool, type GpuStorage, megabytes } from './buffers.ts';
 import type { Capabilities, Pass } from './pass.ts';
 import { passes } from './passes.ts';
@@ -185,8 +185,7 @@ export class WebGpuDevice implements Device {
     requireArguments(kernel, views, params);
     const scratch: GpuStorage[] = [];
     const call = {
-      views: named(kernels[kernel].views, views),
-      params: named(kernels[kernel].params, params),
+      ...namedArguments(kernel, views, params),
       gpu: this.capabilities,
       scratch: (length: number): View => {
         const storage = this.#pool.take(length);
@@ -491,11 +490,6 @@ export class WebGpuDevice implements Device {
     this.#failure = null;
     return reason;
   }
-}
-
-/** By the names of the kernel's list. */
-function named<T>(declared: readonly string[], values: readonly T[]): Record<string, T> {
-  return Object.fromEntries(declared.map((text, i) => [/\w+/.exec(text)![0], values[i]!]));
 }
 
 /** Compiler messages with the lines they speak of. */
