@@ -1,5 +1,6 @@
 /** `lamina demo --artefacts`: the held-out slides once more, each time with something else wrong with them, and what that costs. */
-import { access, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type SyntheticCohortOptions, writeSyntheticCohort } from '../../datasets/synthetic/cohort.ts';
 import { evaluate } from '../mil/evaluation.ts';
@@ -10,6 +11,7 @@ import { findSlides } from '../run/slide-inputs.ts';
 import type { SlideOutcome } from '../run/slide-run.ts';
 import { plainTiling } from '../run/survey.ts';
 import type { Exclusion } from '../tiling/patch-sieve.ts';
+import { extractDefaults } from './options.ts';
 import { printLine, printTable } from './print.ts';
 
 interface Fault extends Pick<SyntheticCohortOptions, 'artefacts' | 'site'> {
@@ -42,7 +44,7 @@ export async function runWithArtefacts(
   const rows = [rowOf('nothing', clean, clean)];
   for (const { name, folder: own, ...fault } of FAULTS) {
     const manifest = join(folder, own, 'manifest.csv');
-    if (!(await exists(manifest))) {
+    if (!existsSync(manifest)) {
       process.stderr.write(`writing slides: ${name}\n`);
       const onSlide = () => signal.throwIfAborted();
       await writeSyntheticCohort(join(folder, own), { ...cohort, ...fault, split: 'test', onSlide });
@@ -67,8 +69,8 @@ async function runOver(manifest: string, out: string, line: OpenLine, signal: Ab
     out,
     mpp: null,
     tiling: { ...plainTiling(line.patchPx, line.patchMpp), ...LIMITS },
-    batchSize: 64,
-    dtype: 'f16',
+    batchSize: extractDefaults.batch,
+    dtype: extractDefaults.dtype,
     keepBags: false,
     live: false,
     retries: 0,
@@ -101,11 +103,4 @@ function rowOf(name: string, { outcomes, patches, auc }: SpoiltRun, clean: Spoil
 
 function sum(outcomes: readonly SlideOutcome[], of: (outcome: SlideOutcome) => number | undefined): number {
   return outcomes.reduce((total, outcome) => total + (of(outcome) ?? 0), 0);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,5 +1,6 @@
 /** `lamina demo`: synthetic slides with known truth, a model cross-validated on most of them, a run over the others and the viewer, all in `lamina-demo`. */
-import { access, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
@@ -80,7 +81,7 @@ interface Tables {
 /** The manifests are written last: where they are, the slides are whole. */
 async function ensureSlides(folder: string, signal: AbortSignal): Promise<Tables> {
   const tables = { training: join(folder, 'training.csv'), heldOut: join(folder, 'held-out.csv') };
-  if (await exists(tables.heldOut)) return tables;
+  if (existsSync(tables.heldOut)) return tables;
   const { manifest } = await writeSyntheticCohort(folder, {
     ...COHORT,
     onSlide: ({ id, label }) => {
@@ -173,11 +174,4 @@ async function serveOnFreePort(run: string, wanted: number): Promise<ServedViewe
       if (!inUse || port >= Math.min(wanted + 100, 65535)) throw error;
     }
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

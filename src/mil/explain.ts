@@ -59,9 +59,9 @@ export async function explainBag(
   const direction = directionOf(open.card, logits);
   const members = open.members ?? [open];
   await requireExplainable(members[0]!, bag, kinds);
+  const cells = cellsFor(open.card, bag.meta.slideId, bag);
   const sums: Record<string, Float32Array> = {};
   for (const member of members) {
-    const cells = cellsFor(open.card, bag.meta.slideId, bag);
     const columns = await explainByOne(member, { ...bag, cells }, kinds, direction, bag.count > CHECKPOINT_ROWS);
     for (const [name, values] of Object.entries(columns)) {
       const sum = (sums[name] ??= new Float32Array(values.length));

@@ -47,7 +47,7 @@ export interface BlockOptions {
   readonly reversed?: boolean;
 }
 
-export function hasSecondBranch(type: BlockType): boolean {
+function hasSecondBranch(type: BlockType): boolean {
   return type === 'bimamba' || type === 'srmamba';
 }
 

@@ -5,13 +5,13 @@
  * second time finds it finished. A slide that fails comes back with growing pauses and is parked with its reason in the end.
  */
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import { type Job, type JobType, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { messageOf, UserError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import type { LineOptions } from './line.ts';
 import type { Failure } from './slide-failure.ts';
+import { slideFolder } from './slide-folder.ts';
 import type { SlideInput } from './slide-inputs.ts';
 import type { Line, SlideOptions } from './slide-job.ts';
 import { readFinished } from './slide-record.ts';
@@ -120,7 +120,7 @@ export async function submitSlides(
     const jobs = await Promise.all(
       some.map(async (input) => {
         const configuration = await configurationHash(input, line, task.slide);
-        const folder = join(task.out, 'slides', input.id);
+        const folder = slideFolder(task.out, input.id);
         const jobId = jobIdOf(task, input.id, configuration);
         wanted.set(input.id, jobId);
         if (await readFinished(folder, input.source, configuration)) return 'finished';

@@ -2,7 +2,6 @@
  * One slide of a run folder, once: skipped when it is finished, left alone while another process is at it, and what went wrong
  * is an outcome. A batch and a worker of a queue do the same here.
  */
-
 import { type Lock, lockedError, tryLock, waitForLock } from '../lock.ts';
 import { hashSlide } from '../tiling/slide-hash.ts';
 import { VERSION } from '../version.ts';

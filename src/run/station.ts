@@ -39,5 +39,5 @@ export class Stations {
   readonly model = new Station();
 }
 
-/** Slides on the line at the same time: one a station. */
+/** Slides on the line at the same time: as many as there are stations. */
 export const SLIDES_AT_ONCE = 3;

@@ -4,9 +4,10 @@ import { messageOf, UserError } from '../errors.ts';
 import type { BagMeta } from '../features/bag.ts';
 import { notFinite } from '../features/bag-fault.ts';
 import { readBagHead, readBagRows } from '../features/store.ts';
+import { listed } from '../listed.ts';
 import type { ModelConfig } from '../mil/model-card.ts';
 import type { BagFile } from './bag-files.ts';
-import { type CohortRow, listed, namedRows } from './cohort.ts';
+import { type CohortRow, namedRows } from './cohort.ts';
 import type { Recipe } from './recipe.ts';
 import { slideMark } from './training-slides.ts';
 

@@ -7,8 +7,6 @@ import { listed } from '../listed.ts';
 import { slideName } from '../slide-name.ts';
 import type { Mpp } from '../units.ts';
 
-export { listed };
-
 export interface CohortRow {
   /** Line of the file, the names being line 1. */
   readonly line: number;

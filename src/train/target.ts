@@ -1,6 +1,7 @@
 /** What a model is to learn of each row of a cohort: a class, or a time with an event. */
 import { UserError } from '../errors.ts';
-import { type Cohort, type CohortRow, listed, namedRows } from './cohort.ts';
+import { listed } from '../listed.ts';
+import { type Cohort, type CohortRow, namedRows } from './cohort.ts';
 
 export type Task = 'classification' | 'survival';
 
