@@ -4,7 +4,6 @@ import { basename, dirname, extname, join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { messageOf, UserError } from '../errors.ts';
 import type { DeviceChoice } from '../kernels/open-device.ts';
-import { listed } from '../listed.ts';
 import { type Evaluation, evaluate, evaluationDefaults, type NamedPredictions } from '../mil/evaluation.ts';
 import type { Faithfulness } from '../mil/faithfulness.ts';
 import { figureNames } from '../mil/figures.ts';
@@ -162,9 +161,9 @@ async function predicted(
   }
   const seen = await seenInTraining(flags.model!, bags);
   if (seen.length > 0) {
-    const names = listed(seen.map(({ id }) => id));
+    const [first, more] = [seen.slice(0, 5).map(({ id }) => id), seen.length > 5 ? ', …' : ''];
     warnings.push(
-      `${name} was trained on ${seen.length} of these ${rows.length} slides (${names}); its figures say how well it remembers them, not how well it predicts.`,
+      `${name} was trained on ${seen.length} of these ${rows.length} slides (${first.join(', ')}${more}); its figures say how well it remembers them, not how well it predicts.`,
     );
   } else if (model.trainingDataHash === cohort.hash && rows.length === cohort.rows.length) {
     warnings.push(
