@@ -66,7 +66,7 @@ export function configure(command: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `pipeline` 2, `tiling` 5, `viewer` 2, `mil` hours (say which with --task and --model).',
+      '\nLeave the machine alone meanwhile. `kernels` takes 2 minutes on two cores, `encoders` 1, `model` 10, `pipeline` 2 (6 with a network), `tiling` 5, `viewer` 2, `mil` hours (say which with --task and --model).',
     )
     .action(
       async (
